@@ -1,0 +1,2 @@
+//! The `cactus-orchestrator` daemon.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The `cactus-router` daemon.
+fn main() {}
