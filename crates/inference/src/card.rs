@@ -1,0 +1,41 @@
+//! What a model says about itself.
+//! It never reads files; the loader fills it in.
+
+use std::fmt;
+
+/// The number format of the weights as stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightType {
+    /// IEEE 754 binary32.
+    F32,
+    /// IEEE 754 binary16.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+impl fmt::Display for WeightType {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+        })
+    }
+}
+
+/// The identity and the limits of a loaded model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelCard {
+    /// The name under which it is served: the name of its directory.
+    pub id: String,
+    /// Merkle root (SHA3-256) over weights, tokenizer, template and configuration; two nodes with
+    /// the same revision serve the same model.
+    pub revision: [u8; 32],
+    /// The format of the weights on disk; computation is in F32 on a CPU.
+    pub dtype: WeightType,
+    /// The most tokens of prompt and answer together.
+    pub context_length: u32,
+    /// Number of weights; tied ones count once.
+    pub parameters: u64,
+}

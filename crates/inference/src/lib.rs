@@ -1,0 +1,21 @@
+//! Text from language models: the [`Engine`] trait, the candle engine, and [`Model`], a handle that
+//! runs one engine on a thread of its own. It never opens a socket and knows nothing of money.
+#![warn(missing_docs)]
+
+mod card;
+mod engine;
+mod load_error;
+mod model;
+mod request;
+
+pub use card::{ModelCard, WeightType};
+pub use engine::{
+    Capacity, Chunk, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput,
+    Step, Tap,
+};
+pub use load_error::LoadError;
+pub use model::{Load, LoadOptions, Model, Overloaded};
+pub use request::{
+    ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_MESSAGES,
+    MAX_STOP_BYTES, MAX_STOP_STRINGS, Sampling,
+};
