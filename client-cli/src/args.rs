@@ -1,0 +1,198 @@
+//! What was typed. Nothing here is checked beyond its form; `Session` resolves the rest.
+
+use cactus_protocol::{Address, Octas, TaskId};
+use clap::{Args as Flags, Parser, Subcommand};
+use clap_complete::Shell;
+use std::path::PathBuf;
+
+/// Buy and sell AI inference without trusting the other side.
+#[derive(Debug, Parser)]
+#[command(name = "cactus", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    pub network: NetworkArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  cactus demo                          a whole network, eight answers, every payment shown
+  cactus up                            the same network, and it stays
+  cactus chat \"what is 17 + 25?\"       one answer (from another terminal)
+  cactus chat                          a conversation
+  cactus balance --json                for programs
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+/// Where the network is and who you are there.
+#[derive(Debug, Clone, Flags)]
+pub struct NetworkArgs {
+    /// Routing server to ask.
+    #[arg(long, global = true, value_name = "URL", env = "CACTUS_ROUTER_URL")]
+    #[arg(default_value = "http://127.0.0.1:8787")]
+    pub router: String,
+    /// Node of the chain that you trust, with its path /v1.
+    #[arg(long, global = true, value_name = "URL", env = "CACTUS_CHAIN_URL")]
+    #[arg(default_value = "http://127.0.0.1:8788/v1")]
+    pub chain: String,
+    /// Account of the Cactus contracts; by default the one on every localnet.
+    #[arg(long, global = true, value_name = "ADDRESS", env = "CACTUS_CONTRACT")]
+    pub contract: Option<Address>,
+    /// Directory of your wallet and of `cactus up`.
+    #[arg(long, global = true, value_name = "DIR", env = "CACTUS_HOME")]
+    pub home: Option<PathBuf>,
+    /// Print one JSON document on standard output and nothing else.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a network, ask it eight questions, and show who answered and who was paid.
+    Demo(DemoArgs),
+    /// Start a network on this machine and keep it until Ctrl-C.
+    Up(UpArgs),
+    /// Run only the local chain.
+    Localnet(LocalnetArgs),
+    /// Ask once, or talk when no prompt is given.
+    Chat(ChatArgs),
+    /// List the models on offer.
+    Models,
+    /// List the orchestrators and what they offer.
+    Nodes,
+    /// Show one task: who was eligible, who answered, what was paid.
+    Task {
+        /// As printed by `chat`, and in the header X-Cactus-Task.
+        id: TaskId,
+    },
+    /// Show what you have: coins, deposit and what is locked in running tasks.
+    Balance,
+    /// Get coins from the faucet of a test network.
+    Faucet {
+        /// In APT.
+        #[arg(default_value = "10")]
+        amount: Octas,
+    },
+    /// Move coins into the payment contract, to be spent on tasks.
+    Deposit {
+        /// In APT, such as 1.5.
+        amount: Octas,
+    },
+    /// Take back what is deposited and not locked.
+    Withdraw {
+        /// In APT, such as 1.5.
+        amount: Octas,
+    },
+    /// Create, import or show your wallet.
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Create or revoke an API key for OpenAI clients.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Clone, Flags)]
+pub struct NetworkShape {
+    /// How many orchestrators, each with its own stake, price and speed.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub orchestrators: u8,
+    /// Directory of a model in Hugging Face's format; by default the one that is built in.
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Flags)]
+pub struct DemoArgs {
+    #[command(flatten)]
+    pub shape: NetworkShape,
+}
+
+#[derive(Debug, Clone, Flags)]
+pub struct UpArgs {
+    #[command(flatten)]
+    pub shape: NetworkShape,
+    /// Where the chain, the database and the keys live; by default `network` in the home directory.
+    #[arg(long, value_name = "DIR", env = "CACTUS_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Port of the routing server; 0 takes a free one.
+    #[arg(long, default_value_t = 8787)]
+    pub router_port: u16,
+    /// Port of the chain; 0 takes a free one.
+    #[arg(long, default_value_t = 8788)]
+    pub chain_port: u16,
+}
+
+#[derive(Debug, Clone, Flags)]
+pub struct LocalnetArgs {
+    /// Where the chain lives; in memory when not given.
+    #[arg(long, value_name = "DIR", env = "CACTUS_LOCALNET_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Port of REST API and faucet; 0 takes a free one.
+    #[arg(long, default_value_t = 8788, env = "CACTUS_LOCALNET_PORT")]
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, Flags)]
+pub struct ChatArgs {
+    /// The question. Without it a conversation starts.
+    pub prompt: Option<String>,
+    /// By default the first model on offer.
+    #[arg(short, long)]
+    pub model: Option<String>,
+    /// Instructions before the conversation.
+    #[arg(short, long)]
+    pub system: Option<String>,
+    /// The most tokens of one answer.
+    #[arg(long, default_value_t = 128)]
+    pub max_tokens: u32,
+    /// 0 always takes the likeliest token.
+    #[arg(short, long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Makes sampled answers repeatable.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The most that one answer may cost; what is not used stays yours.
+    #[arg(long, default_value = "0.1", value_name = "APT")]
+    pub max_cost: Octas,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WalletCommand {
+    /// Make a new key.
+    Create,
+    /// Take over a key, read from standard input as hex.
+    Import,
+    /// Print the address, and with --secret the key.
+    Show {
+        /// Whoever sees it can spend your coins.
+        #[arg(long)]
+        secret: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Sign a spending mandate and get an API key for it, shown once.
+    Create {
+        /// The most that the key may ever spend.
+        #[arg(long, default_value = "1", value_name = "APT")]
+        budget: Octas,
+        /// The most that one task may lock.
+        #[arg(long, default_value = "0.1", value_name = "APT")]
+        max_per_task: Octas,
+        /// After how many days it ends.
+        #[arg(long, default_value_t = 30)]
+        days: u32,
+    },
+    /// End an API key.
+    Revoke {
+        /// The id that `create` printed, not the key itself.
+        id: String,
+    },
+}
