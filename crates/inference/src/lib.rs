@@ -2,18 +2,20 @@
 //! runs one engine on a thread of its own. It never opens a socket and knows nothing of money.
 #![warn(missing_docs)]
 
+mod candle_engine;
 mod card;
 mod engine;
-mod load_error;
+mod load;
 mod model;
 mod request;
 
+pub use candle_engine::{CandleEngine, EngineOptions};
 pub use card::{ModelCard, WeightType};
 pub use engine::{
     Capacity, Chunk, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput,
     Step, Tap,
 };
-pub use load_error::LoadError;
+pub use load::error::LoadError;
 pub use model::{Load, LoadOptions, Model, Overloaded};
 pub use request::{
     ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_MESSAGES,

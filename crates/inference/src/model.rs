@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::card::ModelCard;
-use crate::load_error::LoadError;
+use crate::load::error::LoadError;
 use crate::request::{GenerateEvent, GenerateRequest};
 
 /// What to load and how much of the machine to give it.
@@ -84,11 +84,7 @@ impl Model {
 
     /// How busy it is now.
     pub fn current_load(&self) -> Load {
-        Load {
-            active: 0,
-            free_slots: 0,
-            queued: 0,
-        }
+        Load { active: 0, free_slots: 0, queued: 0 }
     }
 
     /// Queues a request and returns the channel of its events. Dropping the receiver cancels it.

@@ -62,10 +62,7 @@ impl Default for Sampling {
 impl Sampling {
     /// Takes the likeliest token every time.
     pub fn greedy() -> Self {
-        Self {
-            temperature: 0.0,
-            ..Self::default()
-        }
+        Self { temperature: 0.0, ..Self::default() }
     }
 
     /// Refuses values outside the documented ranges, NaN included.
@@ -117,15 +114,9 @@ impl GenerateRequest {
             return refuse(format!("a request carries 1 to {MAX_MESSAGES} messages"));
         }
         if self.stop.len() > MAX_STOP_STRINGS {
-            return refuse(format!(
-                "at most {MAX_STOP_STRINGS} stop strings are allowed"
-            ));
+            return refuse(format!("at most {MAX_STOP_STRINGS} stop strings are allowed"));
         }
-        if self
-            .stop
-            .iter()
-            .any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES)
-        {
+        if self.stop.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES) {
             return refuse(format!("a stop string has 1 to {MAX_STOP_BYTES} bytes"));
         }
         Ok(())

@@ -1,0 +1,241 @@
+//! The candle engine: the Llama family on a CPU, from a Hugging Face directory.
+//! It never samples and never waits.
+
+mod blocks;
+mod config;
+mod kernel;
+mod llama;
+mod operations;
+mod rope;
+mod rows;
+mod weights;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use candle_core::Tensor;
+
+use self::blocks::Blocks;
+use self::config::Config;
+use self::llama::{Llama, Passed};
+use self::rows::{BLOCK, Rows};
+use self::weights::Weights;
+use crate::card::ModelCard;
+use crate::engine::{
+    Capacity, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput, Step, Tap,
+};
+use crate::load::error::LoadError;
+use crate::load::files::ModelFiles;
+
+/// The KV cache when the operator sets no size: this, or less if all slots need less.
+const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
+const THREAD_LIMIT: usize = 512;
+
+/// How much of the machine an engine gets.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineOptions {
+    /// Compute threads; `None` takes what the machine has.
+    pub threads: Option<usize>,
+    /// Sequences to hold at full context, if memory allows.
+    pub slots: usize,
+    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to 4 GiB.
+    pub kv_cache_bytes: Option<u64>,
+}
+
+/// A model computed by candle on this machine's CPU.
+pub struct CandleEngine {
+    card: ModelCard,
+    model: Llama,
+    blocks: Blocks,
+    threads: rayon::ThreadPool,
+}
+
+impl CandleEngine {
+    /// Loads the model in `directory`.
+    ///
+    /// # Errors
+    /// [`LoadError`] by what the operator can do.
+    pub fn load(directory: &Path, options: EngineOptions) -> Result<Self, LoadError> {
+        Self::load_files(&mut ModelFiles::new(directory), options)
+    }
+
+    /// The revision covers what was already read through `files` and what is read here.
+    pub(crate) fn load_files(
+        files: &mut ModelFiles,
+        options: EngineOptions,
+    ) -> Result<Self, LoadError> {
+        let threads = thread_pool(options.threads)?;
+        let config = Config::load(files)?;
+        let blocks = cache_blocks(&config, options)?;
+        let weights = threads.install(|| Weights::load(files, &Llama::expected(&config)))?;
+        let card = ModelCard {
+            id: files.model_id()?,
+            revision: files.revision(),
+            dtype: weights.stored(),
+            context_length: config.context_length,
+            parameters: weights.parameters,
+        };
+        let model = Llama::new(config, weights, blocks)?;
+        Ok(Self { card, model, blocks: Blocks::new(blocks), threads })
+    }
+
+    /// Checks a batch of appended tokens and lays it out as rows.
+    fn rows(&self, batch: &[(SequenceId, &[u32])]) -> Result<Rows, EngineError> {
+        let invalid = |reason: String| Err(EngineError::InvalidBatch(reason));
+        let mut seen = BTreeSet::new();
+        let mut rows = Rows::with_capacity(batch.iter().map(|(_, tokens)| tokens.len()).sum());
+        for (sequence, tokens) in batch {
+            let Some(held) = self.blocks.get(*sequence) else {
+                return invalid(format!("sequence {} is unknown", sequence.0));
+            };
+            if !seen.insert(*sequence) || tokens.is_empty() {
+                return invalid(format!(
+                    "sequence {} is there twice or without tokens",
+                    sequence.0
+                ));
+            }
+            if tokens.len() > held.limit - held.length {
+                return invalid(format!("sequence {} outgrows its reservation", sequence.0));
+            }
+            let known =
+                |token: &u32| usize::try_from(*token).is_ok_and(|token| token < self.vocabulary());
+            if let Some(token) = tokens.iter().find(|token| !known(token)) {
+                return invalid(format!("token {token} is outside the vocabulary"));
+            }
+            let used = (held.length + tokens.len()).div_ceil(BLOCK);
+            rows.push(self.model.config(), held.table[..used].to_vec(), held.length, tokens);
+        }
+        Ok(rows)
+    }
+
+    fn append(&mut self, batch: &[(SequenceId, &[u32])], tap: Tap) -> Result<Step, EngineError> {
+        if batch.is_empty() {
+            return Ok(Step::default());
+        }
+        let rows = Arc::new(self.rows(batch)?);
+        let last = last_rows(batch)?;
+        let chosen = (tap == Tap::Last).then_some(last.as_slice());
+        let passed = self.threads.install(|| self.model.forward(rows, chosen));
+        let passed = passed.map_err(|error| EngineError::Compute(error.to_string()))?;
+        for (sequence, tokens) in batch {
+            self.blocks.advance(*sequence, tokens.len());
+        }
+        split(batch, &passed, tap).map_err(|error| EngineError::Compute(error.to_string()))
+    }
+}
+
+impl Engine for CandleEngine {
+    fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.config().vocabulary
+    }
+
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            total_positions: self.blocks.total_positions(),
+            free_positions: self.blocks.free_positions(),
+        }
+    }
+
+    fn reserve(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError> {
+        let context = usize::try_from(self.card.context_length).unwrap_or(usize::MAX);
+        if positions > context {
+            return Err(EngineError::InvalidBatch(format!(
+                "{positions} positions are beyond the context of {context}"
+            )));
+        }
+        self.blocks.reserve(sequence, positions)
+    }
+
+    fn prefill(&mut self, batch: &Prefill, tap: Tap) -> Result<Step, EngineError> {
+        let batch: Vec<_> =
+            batch.chunks.iter().map(|chunk| (chunk.sequence, chunk.tokens.as_slice())).collect();
+        self.append(&batch, tap)
+    }
+
+    fn decode(&mut self, batch: &Decode, tap: Tap) -> Result<Step, EngineError> {
+        let batch: Vec<_> = batch
+            .tokens
+            .iter()
+            .map(|(sequence, token)| (*sequence, std::slice::from_ref(token)))
+            .collect();
+        self.append(&batch, tap)
+    }
+
+    fn free(&mut self, sequence: SequenceId) {
+        self.blocks.free(sequence);
+    }
+}
+
+/// The row of the last token of each sequence.
+fn last_rows(batch: &[(SequenceId, &[u32])]) -> Result<Vec<u32>, EngineError> {
+    let ends = batch.iter().scan(0_usize, |end, (_, tokens)| {
+        *end += tokens.len();
+        Some(u32::try_from(*end - 1))
+    });
+    ends.collect::<Result<_, _>>()
+        .map_err(|_| EngineError::InvalidBatch("too many rows".to_owned()))
+}
+
+/// Deals the rows of a pass out to the sequences.
+fn split(batch: &[(SequenceId, &[u32])], passed: &Passed, tap: Tap) -> candle_core::Result<Step> {
+    let mut start = 0;
+    let mut outputs = Vec::with_capacity(batch.len());
+    for (sequence, tokens) in batch {
+        let count = if tap == Tap::Last { 1 } else { tokens.len() };
+        let hidden = match tap {
+            Tap::AllLogitsAndHidden => matrix(&passed.hidden, start, count)?,
+            Tap::Last | Tap::AllLogits => Matrix::default(),
+        };
+        outputs.push(SequenceOutput {
+            sequence: *sequence,
+            logits: matrix(&passed.logits, start, count)?,
+            hidden,
+        });
+        start += count;
+    }
+    Ok(Step { outputs })
+}
+
+fn matrix(tensor: &Tensor, start: usize, count: usize) -> candle_core::Result<Matrix> {
+    let rows = tensor.narrow(0, start, count)?;
+    Ok(Matrix { columns: rows.dim(1)?, values: rows.flatten_all()?.to_vec1()? })
+}
+
+fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, LoadError> {
+    let threads = match threads {
+        Some(threads) => threads,
+        None => {
+            std::thread::available_parallelism().map_or(1, |count| count.get().min(THREAD_LIMIT))
+        }
+    };
+    if threads == 0 || threads > THREAD_LIMIT {
+        return Err(LoadError::InvalidOption(format!(
+            "threads must be 1 to {THREAD_LIMIT}, not {threads}"
+        )));
+    }
+    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+    let built = builder.thread_name(|index| format!("compute-{index}")).build();
+    built.map_err(|error| LoadError::Thread(error.to_string()))
+}
+
+/// How many cache blocks the options allow.
+fn cache_blocks(config: &Config, options: EngineOptions) -> Result<usize, LoadError> {
+    let context = usize::try_from(config.context_length).unwrap_or(usize::MAX);
+    let wanted = context.div_ceil(BLOCK).saturating_mul(options.slots);
+    let position = [2, config.layers, config.key_heads, config.head_dimension, size_of::<f32>()];
+    let block_bytes = position.iter().fold(BLOCK, |bytes, factor| bytes.saturating_mul(*factor));
+    let bytes = options.kv_cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES);
+    let allowed = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes;
+    match wanted.min(allowed) {
+        0 => Err(LoadError::InvalidOption(format!(
+            "a KV cache of {bytes} bytes and {} slots holds no block of {block_bytes} bytes",
+            options.slots
+        ))),
+        blocks => Ok(blocks),
+    }
+}

@@ -1,0 +1,125 @@
+//! Weights from safetensors, one file or sharded, checked against the shapes expected and widened
+//! to F32. It never allocates more for a tensor than the file holds bytes to justify.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use candle_core::safetensors::SliceSafetensors;
+use candle_core::{DType, Device, Tensor};
+use serde::Deserialize;
+
+use crate::card::WeightType;
+use crate::load::error::LoadError;
+use crate::load::files::{ModelFiles, WEIGHTS_LIMIT};
+
+const SINGLE: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+const SHARD_LIMIT: usize = 1024;
+
+/// The tensors of a model, by name.
+pub(crate) struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+    /// The format of the first matrix taken.
+    stored: WeightType,
+    /// Values in all tensors.
+    pub(crate) parameters: u64,
+}
+
+/// The shapes that a model needs: name and dimensions.
+pub(crate) type Expected = BTreeMap<String, Vec<usize>>;
+
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
+impl Weights {
+    /// Reads exactly the tensors of `expected`; others in the files are ignored.
+    pub(crate) fn load(files: &mut ModelFiles, expected: &Expected) -> Result<Self, LoadError> {
+        let mut weights = Self { tensors: BTreeMap::new(), stored: WeightType::F32, parameters: 0 };
+        match files.optional_json::<Index>(INDEX)? {
+            None => weights.read_file(files, SINGLE, expected)?,
+            Some(index) => {
+                for shard in shards(files, &index)? {
+                    weights.read_file(files, &shard, expected)?;
+                }
+            }
+        }
+        match expected.iter().find(|(name, _)| !weights.tensors.contains_key(*name)) {
+            None => Ok(weights),
+            Some((name, shape)) => Err(wrong(name, &format!("{shape:?}"), "is missing")),
+        }
+    }
+
+    /// The format on disk.
+    pub(crate) fn stored(&self) -> WeightType {
+        self.stored
+    }
+
+    /// Takes a tensor that was expected.
+    pub(crate) fn take(&mut self, name: &str) -> Result<Tensor, LoadError> {
+        self.tensors.remove(name).ok_or_else(|| wrong(name, "there", "is missing"))
+    }
+
+    fn read_file(
+        &mut self,
+        files: &mut ModelFiles,
+        file: &str,
+        expected: &Expected,
+    ) -> Result<(), LoadError> {
+        let content = files.read(file, WEIGHTS_LIMIT)?;
+        let parsed = SliceSafetensors::new(&content)
+            .map_err(|error| files.malformed(file, &error.to_string()))?;
+        let present: BTreeSet<String> =
+            parsed.tensors().into_iter().map(|(name, _)| name).collect();
+        for (name, shape) in expected.iter().filter(|(name, _)| present.contains(*name)) {
+            let view =
+                parsed.get(name).map_err(|error| files.malformed(file, &error.to_string()))?;
+            if view.shape() != shape.as_slice() {
+                return Err(wrong(name, &format!("{shape:?}"), &format!("is {:?}", view.shape())));
+            }
+            let loaded = parsed.load(name, &Device::Cpu);
+            let loaded = loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
+            self.stored = weight_type(name, loaded.dtype())?;
+            let widened = loaded.to_dtype(DType::F32);
+            let widened = widened.map_err(|error| LoadError::OutOfMemory(error.to_string()))?;
+            let values = u64::try_from(widened.elem_count()).unwrap_or(u64::MAX);
+            if self.tensors.insert(name.clone(), widened).is_some() {
+                return Err(files.malformed(file, &format!("tensor `{name}` is in two files")));
+            }
+            self.parameters = self.parameters.saturating_add(values);
+        }
+        Ok(())
+    }
+}
+
+fn weight_type(name: &str, dtype: DType) -> Result<WeightType, LoadError> {
+    match dtype {
+        DType::F32 => Ok(WeightType::F32),
+        DType::F16 => Ok(WeightType::F16),
+        DType::BF16 => Ok(WeightType::Bf16),
+        other => Err(wrong(name, "f32, f16 or bf16", &format!("is {}", other.as_str()))),
+    }
+}
+
+/// The shard files an index names: plain names in the same directory.
+fn shards(files: &ModelFiles, index: &Index) -> Result<BTreeSet<String>, LoadError> {
+    let shards: BTreeSet<String> = index.weight_map.values().cloned().collect();
+    if shards.is_empty() || shards.len() > SHARD_LIMIT {
+        return Err(files.malformed(INDEX, &format!("it names {} files", shards.len())));
+    }
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    match shards.iter().find(|name| !name.ends_with(".safetensors") || !name.chars().all(plain)) {
+        None => Ok(shards),
+        Some(name) => {
+            Err(files.malformed(INDEX, &format!("`{name}` is not the name of a weights file")))
+        }
+    }
+}
+
+fn wrong(tensor: &str, expected: &str, found: &str) -> LoadError {
+    LoadError::WrongTensor {
+        tensor: tensor.to_owned(),
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
