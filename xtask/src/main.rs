@@ -1,2 +1,27 @@
-//! Build automation.
-fn main() {}
+//! Build automation: what cargo itself cannot do. Never linked into the product.
+
+mod contracts;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build automation for Cactus")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build, test or check the Move contracts
+    Contracts {
+        #[command(subcommand)]
+        action: contracts::Action,
+    },
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().task {
+        Task::Contracts { action } => contracts::run(action),
+    }
+}

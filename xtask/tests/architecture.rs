@@ -24,10 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cactus-orchestrator",
         ],
     ),
-    (
-        "cactus-cli",
-        &["cactus-protocol", "cactus-ledger", "cactus-localnet", "cactus-devnet"],
-    ),
+    ("cactus-cli", &["cactus-protocol", "cactus-ledger", "cactus-localnet", "cactus-devnet"]),
 ];
 
 /// A family of crates from outside, by prefix, and the only crates of ours that may name it.
@@ -65,7 +62,11 @@ fn our_crates_depend_only_downwards() {
     let metadata = metadata();
     for package in metadata.workspace_packages() {
         let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| package.name == *name) else {
-            assert!(package.manifest_path.as_str().contains("xtask"), "{} has no rule", package.name);
+            assert!(
+                package.manifest_path.as_str().contains("xtask"),
+                "{} has no rule",
+                package.name
+            );
             continue;
         };
         for dependency in &package.dependencies {
@@ -104,7 +105,9 @@ fn every_dependency_has_a_permissive_licence() {
         .packages
         .iter()
         .filter(|package| !is_permissive(package.license.as_deref().unwrap_or("none")))
-        .map(|package| format!("{} ({})", package.name, package.license.as_deref().unwrap_or("none")))
+        .map(|package| {
+            format!("{} ({})", package.name, package.license.as_deref().unwrap_or("none"))
+        })
         .collect();
     assert!(unknown.is_empty(), "licences to look at: {unknown:?}");
 }

@@ -1,0 +1,373 @@
+/// Roles, parameters and the pause mask. Holds no money.
+///
+/// Parameters change only within fixed bounds and after a delay that everyone can watch. A pause stops new
+/// obligations and never an exit: withdrawals, unbonding, settlements and refunds know no pause.
+module cactus::config {
+    use std::error;
+    use std::option::{Self, Option};
+    use std::signer;
+    use std::string::{Self, String};
+    use aptos_framework::event;
+    use aptos_framework::timestamp;
+
+    //
+    // Errors
+    //
+
+    /// The caller is not the admin.
+    const ENOT_ADMIN: u64 = 1;
+    /// The caller is not the proposed admin.
+    const ENOT_PROPOSED_ADMIN: u64 = 2;
+    /// There is no parameter of this name.
+    const EUNKNOWN_PARAMETER: u64 = 3;
+    /// The value lies outside of the parameter's bounds.
+    const EOUT_OF_BOUNDS: u64 = 4;
+    /// No change of this parameter is queued.
+    const ENOT_QUEUED: u64 = 5;
+    /// The queued change may not be applied yet.
+    const ETOO_EARLY: u64 = 6;
+    /// The pause mask has a bit that means nothing.
+    const EUNKNOWN_PAUSE_BIT: u64 = 7;
+    /// This operation is paused.
+    const EPAUSED: u64 = 8;
+    /// There are too many validators already.
+    const ETOO_MANY_VALIDATORS: u64 = 9;
+    /// The caller is not a validator.
+    const ENOT_VALIDATOR: u64 = 10;
+
+    //
+    // Constants
+    //
+
+    /// Pause bit: clients' deposits.
+    const PAUSE_DEPOSIT: u64 = 1;
+    /// Pause bit: new tasks.
+    const PAUSE_CREATE_TASK: u64 = 2;
+    /// Pause bit: registrations of servers, orchestrators and nodes.
+    const PAUSE_REGISTER: u64 = 4;
+    /// Pause bit: new bonds.
+    const PAUSE_BOND: u64 = 8;
+    const PAUSE_ALL: u64 = 15;
+
+    const MAX_VALIDATORS: u64 = 64;
+
+    // Indices into the lists below. A new parameter goes to the end.
+    const MIN_STAKE: u64 = 0;
+    const MIN_SERVER_BOND: u64 = 1;
+    const UNBONDING_SECONDS: u64 = 2;
+    const SERVER_FEE_BPS: u64 = 3;
+    const TREASURY_FEE_BPS: u64 = 4;
+    const QUALITY_FLOOR_BPS: u64 = 5;
+    const MAX_TASK_SECONDS: u64 = 6;
+    const SLASH_BOUNTY_CAP_BPS: u64 = 7;
+    const PARAMETER_DELAY_SECONDS: u64 = 8;
+
+    const NAMES: vector<vector<u8>> = vector[
+        b"min_stake", b"min_server_bond", b"unbonding_seconds", b"server_fee_bps", b"treasury_fee_bps",
+        b"quality_floor_bps", b"max_task_seconds", b"slash_bounty_cap_bps", b"parameter_delay_seconds"
+    ];
+    // Stakes and bonds in octas: 1 APT. Seven days to unbond, one hour for a task, one day for a change.
+    const DEFAULTS: vector<u64> = vector[100000000, 100000000, 604800, 500, 100, 8000, 3600, 1000, 86400];
+    const MINIMA: vector<u64> = vector[1000000, 1000000, 3600, 0, 0, 5000, 60, 0, 3600];
+    const MAXIMA: vector<u64> = vector[
+        100000000000000, 100000000000000, 5184000, 2000, 1000, 10000, 86400, 5000, 2592000
+    ];
+
+    //
+    // Structs
+    //
+
+    /// Who may do what. At the contract's address.
+    enum Roles has key {
+        V1 {
+            admin: address,
+            proposed_admin: Option<address>,
+            validators: vector<address>,
+        }
+    }
+
+    /// Read by every task, written only by the admin. At the contract's address.
+    enum Parameters has key {
+        V1 {
+            values: vector<u64>,
+            queued: vector<QueuedChange>,
+            paused: u64,
+        }
+    }
+
+    struct QueuedChange has copy, drop, store {
+        parameter: u64,
+        value: u64,
+        apply_from_seconds: u64,
+    }
+
+    //
+    // Events
+    //
+
+    #[event]
+    enum AdminProposed has drop, store {
+        V1 { admin: address, proposed_admin: address }
+    }
+
+    #[event]
+    enum AdminChanged has drop, store {
+        V1 { old_admin: address, new_admin: address }
+    }
+
+    #[event]
+    enum ValidatorSet has drop, store {
+        V1 { validator: address, allowed: bool }
+    }
+
+    #[event]
+    enum ParameterQueued has drop, store {
+        V1 { name: String, value: u64, apply_from_seconds: u64 }
+    }
+
+    #[event]
+    enum ParameterChanged has drop, store {
+        V1 { name: String, old_value: u64, new_value: u64 }
+    }
+
+    #[event]
+    enum PauseChanged has drop, store {
+        V1 { old_mask: u64, new_mask: u64 }
+    }
+
+    //
+    // Views
+    //
+
+    #[view]
+    /// The admin's address.
+    public fun admin(): address acquires Roles {
+        Roles[@cactus].admin
+    }
+
+    #[view]
+    /// The parameter's value. Aborts if there is no such parameter.
+    public fun param(name: String): u64 acquires Parameters {
+        get(index_of(&name))
+    }
+
+    #[view]
+    /// Whether `account` may whitelist, validate and slash.
+    public fun is_validator(account: address): bool acquires Roles {
+        Roles[@cactus].validators.contains(&account)
+    }
+
+    #[view]
+    /// The pause mask: 1 deposits, 2 new tasks, 4 registrations, 8 bonds.
+    public fun paused(): u64 acquires Parameters {
+        Parameters[@cactus].paused
+    }
+
+    //
+    // Entry functions
+    //
+
+    // The publishing account becomes admin and first validator; all parameters take their defaults.
+    fun init_module(publisher: &signer) {
+        let admin = signer::address_of(publisher);
+        move_to(publisher, Roles::V1 {
+            admin,
+            proposed_admin: option::none(),
+            validators: vector[admin],
+        });
+        move_to(publisher, Parameters::V1 { values: DEFAULTS, queued: vector[], paused: 0 });
+    }
+
+    /// The admin proposes its successor, replacing an earlier proposal.
+    ///
+    /// Aborts if the caller is not the admin.
+    public entry fun propose_admin(admin: &signer, new_admin: address) acquires Roles {
+        assert_admin(admin);
+        Roles[@cactus].proposed_admin = option::some(new_admin);
+        event::emit(AdminProposed::V1 { admin: signer::address_of(admin), proposed_admin: new_admin });
+    }
+
+    /// The proposed admin takes over; a mistyped successor can therefore never lock the role.
+    ///
+    /// Aborts if the caller is not the one proposed.
+    public entry fun accept_admin(new_admin: &signer) acquires Roles {
+        let new_admin = signer::address_of(new_admin);
+        let roles = &mut Roles[@cactus];
+        assert!(
+            roles.proposed_admin == option::some(new_admin),
+            error::permission_denied(ENOT_PROPOSED_ADMIN)
+        );
+        let old_admin = roles.admin;
+        roles.admin = new_admin;
+        roles.proposed_admin = option::none();
+        event::emit(AdminChanged::V1 { old_admin, new_admin });
+    }
+
+    /// The admin allows or forbids `validator`. Saying the same twice changes nothing.
+    ///
+    /// Aborts if the caller is not the admin, or if there are 64 validators already.
+    public entry fun set_validator(admin: &signer, validator: address, allowed: bool) acquires Roles {
+        assert_admin(admin);
+        let validators = &mut Roles[@cactus].validators;
+        let (found, index) = validators.index_of(&validator);
+        if (found == allowed) return;
+        if (allowed) {
+            assert!(
+                validators.length() < MAX_VALIDATORS,
+                error::resource_exhausted(ETOO_MANY_VALIDATORS)
+            );
+            validators.push_back(validator);
+        } else {
+            validators.remove(index);
+        };
+        event::emit(ValidatorSet::V1 { validator, allowed });
+    }
+
+    /// The admin announces a change of a parameter; an earlier announcement for it is replaced and the delay
+    /// starts anew.
+    ///
+    /// Aborts if the caller is not the admin, there is no such parameter, or the value is out of its bounds.
+    public entry fun queue_param(admin: &signer, name: String, value: u64) acquires Roles, Parameters {
+        assert_admin(admin);
+        let parameter = index_of(&name);
+        assert!(
+            value >= MINIMA[parameter] && value <= MAXIMA[parameter],
+            error::out_of_range(EOUT_OF_BOUNDS)
+        );
+        let apply_from_seconds = timestamp::now_seconds() + get(PARAMETER_DELAY_SECONDS);
+        let queued = &mut Parameters[@cactus].queued;
+        let (found, i) = find_queued(queued, parameter);
+        if (found) {
+            queued.remove(i);
+        };
+        queued.push_back(QueuedChange { parameter, value, apply_from_seconds });
+        event::emit(ParameterQueued::V1 { name, value, apply_from_seconds });
+    }
+
+    /// Anyone applies an announced change once its delay is over.
+    ///
+    /// Aborts if there is no such parameter, no change of it is announced, or the delay is not over.
+    public entry fun apply_param(name: String) acquires Parameters {
+        let parameter = index_of(&name);
+        let parameters = &mut Parameters[@cactus];
+        let (found, i) = find_queued(&parameters.queued, parameter);
+        assert!(found, error::not_found(ENOT_QUEUED));
+        let QueuedChange { parameter: _, value, apply_from_seconds } = parameters.queued[i];
+        assert!(timestamp::now_seconds() >= apply_from_seconds, error::invalid_state(ETOO_EARLY));
+        parameters.queued.remove(i);
+        let old_value = parameters.values[parameter];
+        parameters.values[parameter] = value;
+        event::emit(ParameterChanged::V1 { name, old_value, new_value: value });
+    }
+
+    /// The admin stops the operations of `mask` in addition to those that are stopped.
+    ///
+    /// Aborts if the caller is not the admin or the mask has an unknown bit.
+    public entry fun pause(admin: &signer, mask: u64) acquires Roles, Parameters {
+        assert_admin(admin);
+        assert_known_bits(mask);
+        let old_mask = paused();
+        set_paused(old_mask, old_mask | mask);
+    }
+
+    /// The admin lets the operations of `mask` run again.
+    ///
+    /// Aborts if the caller is not the admin or the mask has an unknown bit.
+    public entry fun unpause(admin: &signer, mask: u64) acquires Roles, Parameters {
+        assert_admin(admin);
+        assert_known_bits(mask);
+        let old_mask = paused();
+        set_paused(old_mask, old_mask & (PAUSE_ALL ^ mask));
+    }
+
+    //
+    // For the other modules
+    //
+
+    /// Aborts if `account` is not the admin.
+    package fun assert_admin(account: &signer) acquires Roles {
+        assert!(
+            signer::address_of(account) == Roles[@cactus].admin,
+            error::permission_denied(ENOT_ADMIN)
+        );
+    }
+
+    /// Aborts if `account` is not a validator.
+    package fun assert_validator(account: &signer) acquires Roles {
+        assert!(is_validator(signer::address_of(account)), error::permission_denied(ENOT_VALIDATOR));
+    }
+
+    /// Aborts if deposits are paused.
+    package fun assert_may_deposit() acquires Parameters { assert_not_paused(PAUSE_DEPOSIT) }
+
+    /// Aborts if new tasks are paused.
+    package fun assert_may_create_task() acquires Parameters { assert_not_paused(PAUSE_CREATE_TASK) }
+
+    /// Aborts if registrations are paused.
+    package fun assert_may_register() acquires Parameters { assert_not_paused(PAUSE_REGISTER) }
+
+    /// Aborts if new bonds are paused.
+    package fun assert_may_bond() acquires Parameters { assert_not_paused(PAUSE_BOND) }
+
+    /// The least bond, in octas, with which an orchestrator gets tasks.
+    package fun min_stake(): u64 acquires Parameters { get(MIN_STAKE) }
+
+    /// The least bond of a routing server, in octas.
+    package fun min_server_bond(): u64 acquires Parameters { get(MIN_SERVER_BOND) }
+
+    /// How long a bond stays slashable after its owner began to unbond it.
+    package fun unbonding_seconds(): u64 acquires Parameters { get(UNBONDING_SECONDS) }
+
+    /// The longest a task may take.
+    package fun max_task_seconds(): u64 acquires Parameters { get(MAX_TASK_SECONDS) }
+
+    /// The accuser's largest share of a slash.
+    package fun slash_bounty_cap_bps(): u64 acquires Parameters { get(SLASH_BOUNTY_CAP_BPS) }
+
+    /// What a settlement needs, in one read: server fee, treasury fee, quality floor, in basis points.
+    package fun settlement_bps(): (u64, u64, u64) acquires Parameters {
+        let values = &Parameters[@cactus].values;
+        (values[SERVER_FEE_BPS], values[TREASURY_FEE_BPS], values[QUALITY_FLOOR_BPS])
+    }
+
+    //
+    // Helpers
+    //
+
+    fun get(parameter: u64): u64 acquires Parameters {
+        Parameters[@cactus].values[parameter]
+    }
+
+    fun index_of(name: &String): u64 {
+        let (found, parameter) = NAMES.index_of(string::bytes(name));
+        assert!(found, error::not_found(EUNKNOWN_PARAMETER));
+        parameter
+    }
+
+    fun find_queued(queued: &vector<QueuedChange>, parameter: u64): (bool, u64) {
+        let i = 0;
+        while (i < queued.length()) {
+            if (queued[i].parameter == parameter) return (true, i);
+            i += 1;
+        };
+        (false, 0)
+    }
+
+    fun assert_known_bits(mask: u64) {
+        assert!(mask & PAUSE_ALL == mask, error::invalid_argument(EUNKNOWN_PAUSE_BIT));
+    }
+
+    fun assert_not_paused(bit: u64) acquires Parameters {
+        assert!(paused() & bit == 0, error::invalid_state(EPAUSED));
+    }
+
+    fun set_paused(old_mask: u64, new_mask: u64) acquires Parameters {
+        Parameters[@cactus].paused = new_mask;
+        event::emit(PauseChanged::V1 { old_mask, new_mask });
+    }
+
+    #[test_only]
+    public fun init_for_test(publisher: &signer) {
+        init_module(publisher)
+    }
+}

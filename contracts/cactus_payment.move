@@ -1,0 +1,573 @@
+/// Clients' balances and tasks: money is locked before the first token and leaves once, after the last.
+///
+/// A task is `Assigned` until it is `Settled` or `Refunded`, both final. Everything about a client lives at the
+/// client's address, so tasks of different clients touch disjoint state.
+module cactus::payment {
+    use std::error;
+    use std::signer;
+    use aptos_std::ed25519;
+    use aptos_std::table::{Self, Table};
+    use aptos_framework::account;
+    use aptos_framework::chain_id;
+    use aptos_framework::event;
+    use aptos_framework::fungible_asset;
+    use aptos_framework::timestamp;
+    use cactus::config;
+    use cactus::registry;
+    use cactus::reputation;
+    use cactus::server_registry;
+    use cactus::stake;
+    use cactus::treasury;
+    use cactus::vault::{Self, Vault};
+
+    //
+    // Errors
+    //
+
+    /// The client never deposited.
+    const ENO_ACCOUNT: u64 = 1;
+    /// The client's available balance is smaller than the amount.
+    const EINSUFFICIENT_BALANCE: u64 = 2;
+    /// The amount must not be zero.
+    const EZERO_AMOUNT: u64 = 3;
+    /// Ids and hashes must be 32 bytes.
+    const EBAD_LENGTH: u64 = 4;
+    /// The order has expired.
+    const EORDER_EXPIRED: u64 = 5;
+    /// The lock is above the order's maximum per task.
+    const EOVER_TASK_MAXIMUM: u64 = 6;
+    /// The order's total would be exceeded.
+    const EOVER_ORDER_TOTAL: u64 = 7;
+    /// The public key is not the client's.
+    const EWRONG_CLIENT_KEY: u64 = 8;
+    /// The client did not sign this order.
+    const EBAD_SIGNATURE: u64 = 9;
+    /// The client had a task of this id already.
+    const ETASK_EXISTS: u64 = 10;
+    /// The deadline has passed or is further away than a task may take.
+    const EBAD_DEADLINE: u64 = 11;
+    /// The price is above 10,000 APT per 1,000 tokens.
+    const EPRICE_TOO_HIGH: u64 = 12;
+    /// The orchestrator's bond is below the minimum.
+    const ESTAKE_TOO_SMALL: u64 = 13;
+    /// The client has no task of this id.
+    const ETASK_NOT_FOUND: u64 = 14;
+    /// The task belongs to another server.
+    const ENOT_TASK_SERVER: u64 = 15;
+    /// The task is settled or refunded already.
+    const ETASK_FINAL: u64 = 16;
+    /// The task's deadline has passed.
+    const ETOO_LATE: u64 = 17;
+    /// The task's deadline has not passed yet.
+    const ENOT_EXPIRED: u64 = 18;
+    /// No task has more than 1,000,000,000 tokens.
+    const ETOO_MANY_TOKENS: u64 = 19;
+    /// There is no such fault.
+    const EBAD_FAULT: u64 = 20;
+
+    //
+    // Constants
+    //
+
+    const FAULT_PROVIDER: u8 = 1;
+    const FAULT_USER: u8 = 2;
+    const FAULT_NOBODY: u8 = 3;
+
+    const STATE_UNKNOWN: u8 = 0;
+    const STATE_ASSIGNED: u8 = 1;
+    const STATE_SETTLED: u8 = 2;
+    const STATE_REFUNDED: u8 = 3;
+
+    const ID_BYTES: u64 = 32;
+    // With both limits a price in u128 cannot overflow: 2 * 10^9 * 10^12 * 10^4 < 2^85.
+    const MAX_PRICE: u64 = 1000000000000;
+    const MAX_TOKENS: u64 = 1000000000;
+    const BPS: u128 = 10000;
+    /// Prices are per this many tokens.
+    const PRICE_TOKENS: u128 = 1000;
+
+    //
+    // Structs
+    //
+
+    /// One client's money and tasks. At the client's address, for ever.
+    enum ClientAccount has key {
+        V1 {
+            vault: Vault,
+            available: u64,
+            locked: u64,
+            /// Octas locked or settled, by order id.
+            orders: Table<vector<u8>, u64>,
+            /// By task id; never removed, so no id is used twice.
+            tasks: Table<vector<u8>, Task>,
+        }
+    }
+
+    enum Task has copy, drop, store {
+        V1 {
+            server: address,
+            orchestrator: address,
+            order_id: vector<u8>,
+            lock: u64,
+            prompt_price: u64,
+            output_price: u64,
+            deadline_seconds: u64,
+            state: TaskState,
+        }
+    }
+
+    enum TaskState has copy, drop, store {
+        Assigned,
+        Settled { orchestrator_octas: u64, fee_octas: u64 },
+        Refunded,
+    }
+
+    /// What a client signs: the server may lock up to `max_per_task` octas for a task and `max_total` in all.
+    struct Order has drop {
+        chain_id: u8,
+        client: address,
+        server: address,
+        order_id: vector<u8>,
+        max_total: u64,
+        max_per_task: u64,
+        expires_seconds: u64,
+    }
+
+    /// What `balance` answers, in octas.
+    struct BalanceView has copy, drop {
+        available: u64,
+        locked: u64,
+    }
+
+    /// What `task` answers, amounts in octas. `state`: 0 unknown, 1 assigned, 2 settled, 3 refunded.
+    struct TaskView has copy, drop {
+        state: u8,
+        server: address,
+        orchestrator: address,
+        lock: u64,
+        orchestrator_paid: u64,
+        fee_paid: u64,
+        refunded: u64,
+        deadline_seconds: u64,
+    }
+
+    //
+    // Events
+    //
+
+    #[event]
+    enum Deposited has drop, store {
+        V1 { client: address, octas: u64, available: u64 }
+    }
+
+    #[event]
+    enum Withdrawn has drop, store {
+        V1 { client: address, octas: u64, available: u64 }
+    }
+
+    #[event]
+    enum TaskCreated has drop, store {
+        V1 {
+            client: address,
+            task_id: vector<u8>,
+            server: address,
+            orchestrator: address,
+            node_public_key: vector<u8>,
+            order_id: vector<u8>,
+            lock: u64,
+            prompt_price: u64,
+            output_price: u64,
+            deadline_seconds: u64,
+        }
+    }
+
+    #[event]
+    enum TaskSettled has drop, store {
+        V1 {
+            client: address,
+            task_id: vector<u8>,
+            server: address,
+            orchestrator: address,
+            prompt_tokens: u64,
+            output_tokens: u64,
+            compute_ms: u64,
+            receipt_hash: vector<u8>,
+            orchestrator_octas: u64,
+            server_fee_octas: u64,
+            treasury_fee_octas: u64,
+            refund_octas: u64,
+        }
+    }
+
+    #[event]
+    enum TaskRefunded has drop, store {
+        V1 {
+            client: address,
+            task_id: vector<u8>,
+            server: address,
+            orchestrator: address,
+            fault: u8,
+            expired: bool,
+            refund_octas: u64,
+        }
+    }
+
+    //
+    // Views
+    //
+
+    #[view]
+    /// The client's balance here; zero if it never deposited.
+    public fun balance(client: address): BalanceView acquires ClientAccount {
+        if (!exists<ClientAccount>(client)) return BalanceView { available: 0, locked: 0 };
+        let account = &ClientAccount[client];
+        BalanceView { available: account.available, locked: account.locked }
+    }
+
+    #[view]
+    /// All about a task; all zero if there is none.
+    public fun task(client: address, task_id: vector<u8>): TaskView acquires ClientAccount {
+        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) {
+            return TaskView {
+                state: STATE_UNKNOWN, server: @0x0, orchestrator: @0x0, lock: 0,
+                orchestrator_paid: 0, fee_paid: 0, refunded: 0, deadline_seconds: 0,
+            }
+        };
+        let task = ClientAccount[client].tasks.borrow(task_id);
+        let (state, orchestrator_paid, fee_paid, refunded) = match (&task.state) {
+            Assigned => (STATE_ASSIGNED, 0, 0, 0),
+            Settled { orchestrator_octas, fee_octas } => (
+                STATE_SETTLED, *orchestrator_octas, *fee_octas,
+                task.lock - *orchestrator_octas - *fee_octas
+            ),
+            Refunded => (STATE_REFUNDED, 0, 0, task.lock),
+        };
+        TaskView {
+            state, server: task.server, orchestrator: task.orchestrator, lock: task.lock,
+            orchestrator_paid, fee_paid, refunded, deadline_seconds: task.deadline_seconds,
+        }
+    }
+
+    #[view]
+    /// Octas locked or settled under an order; refunds are given back.
+    public fun order_used(client: address, order_id: vector<u8>): u64 acquires ClientAccount {
+        if (!exists<ClientAccount>(client)) return 0;
+        *ClientAccount[client].orders.borrow_with_default(order_id, &0)
+    }
+
+    #[view]
+    /// What the client's vault really holds, in octas: available plus locked.
+    public fun vault_balance(client: address): u64 acquires ClientAccount {
+        if (exists<ClientAccount>(client)) ClientAccount[client].vault.balance() else 0
+    }
+
+    #[view]
+    /// What a task costs its client, in octas, fees included:
+    /// `min(lock, (prompt_tokens * prompt_price + output_tokens * output_price) * quality_bps / (1000 * 10000))`,
+    /// rounded down once, at the end. Prices are octas per 1,000 tokens.
+    ///
+    /// | prompt | price | output | price | quality |     lock | charge |
+    /// |-------:|------:|-------:|------:|--------:|---------:|-------:|
+    /// |   1000 |   500 |   2000 |  1500 |   10000 |    10000 |   3500 |
+    /// |   1000 |   500 |   2000 |  1500 |    9000 |    10000 |   3150 |
+    /// |   1000 |   500 |   2000 |  1500 |   10000 |     3000 |   3000 |
+    /// |      1 |   999 |      0 |     0 |   10000 |    10000 |      0 |
+    /// |      1 |   500 |      1 |   500 |   10000 |    10000 |      1 |
+    /// |    123 |  7000 |    457 | 21000 |    9980 |  1000000 |  10437 |
+    /// |      0 |   500 |      0 |  1500 |   10000 |    10000 |      0 |
+    ///
+    /// Aborts if a price or number of tokens is above its limit.
+    public fun charge(
+        prompt_tokens: u64, output_tokens: u64, prompt_price: u64, output_price: u64, quality_bps: u64, lock: u64
+    ): u64 {
+        assert!(
+            prompt_tokens <= MAX_TOKENS && output_tokens <= MAX_TOKENS,
+            error::invalid_argument(ETOO_MANY_TOKENS)
+        );
+        assert!(
+            prompt_price <= MAX_PRICE && output_price <= MAX_PRICE,
+            error::invalid_argument(EPRICE_TOO_HIGH)
+        );
+        let price = (prompt_tokens as u128) * (prompt_price as u128)
+            + (output_tokens as u128) * (output_price as u128);
+        let charge = price * (quality_bps as u128) / (PRICE_TOKENS * BPS);
+        if (charge < (lock as u128)) (charge as u64) else lock
+    }
+
+    //
+    // Entry functions
+    //
+
+    /// A client puts `amount` octas of its own into escrow.
+    ///
+    /// Aborts if deposits are paused, the amount is zero, or the client holds less.
+    public entry fun deposit(client: &signer, amount: u64) acquires ClientAccount {
+        config::assert_may_deposit();
+        let address = signer::address_of(client);
+        if (!exists<ClientAccount>(address)) {
+            move_to(client, ClientAccount::V1 {
+                vault: vault::create(), available: 0, locked: 0, orders: table::new(), tasks: table::new(),
+            });
+        };
+        let account = &mut ClientAccount[address];
+        account.vault.take_from(client, amount);
+        account.available += amount;
+        event::emit(Deposited::V1 { client: address, octas: amount, available: account.available });
+    }
+
+    /// A client takes `amount` octas that no task locks back into its primary store. Never paused.
+    ///
+    /// Aborts if the amount is zero or more than is available.
+    public entry fun withdraw(client: &signer, amount: u64) acquires ClientAccount {
+        assert!(amount > 0, error::invalid_argument(EZERO_AMOUNT));
+        let client = signer::address_of(client);
+        let account = borrow_account(client);
+        assert!(amount <= account.available, error::invalid_argument(EINSUFFICIENT_BALANCE));
+        account.available -= amount;
+        account.vault.pay(client, amount);
+        event::emit(Withdrawn::V1 { client, octas: amount, available: account.available });
+    }
+
+    /// An authorised server locks `lock` octas of a client's balance for a task, on the strength of an order that the
+    /// client signed for this server and chain.
+    ///
+    /// Aborts if new tasks are paused; the server is not authorised; the operator is not registered, whitelisted and
+    /// sufficiently bonded with this node validated; an id is not 32 bytes; the lock is zero or above what the order
+    /// or the client's balance allows; a price is too high; the order has expired; the deadline has passed or is too
+    /// far away; the task id was used; or key or signature are not the client's.
+    public entry fun create_task(
+        server: &signer,
+        client: address,
+        client_public_key: vector<u8>,
+        order_id: vector<u8>,
+        max_total: u64,
+        max_per_task: u64,
+        expires_seconds: u64,
+        signature: vector<u8>,
+        task_id: vector<u8>,
+        orchestrator: address,
+        node_public_key: vector<u8>,
+        lock: u64,
+        prompt_price: u64,
+        output_price: u64,
+        deadline_seconds: u64,
+    ) acquires ClientAccount {
+        config::assert_may_create_task();
+        let server = signer::address_of(server);
+        server_registry::assert_authorized(server);
+        registry::assert_may_work(orchestrator, &node_public_key);
+        assert!(stake::bonded(orchestrator) >= config::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
+        assert!(
+            prompt_price <= MAX_PRICE && output_price <= MAX_PRICE,
+            error::invalid_argument(EPRICE_TOO_HIGH)
+        );
+        assert_times(expires_seconds, deadline_seconds);
+        let order = Order {
+            chain_id: chain_id::get(), client, server, order_id, max_total, max_per_task, expires_seconds,
+        };
+        verify(order, client_public_key, signature);
+        assert!(lock <= max_per_task, error::invalid_argument(EOVER_TASK_MAXIMUM));
+
+        reserve(client, order_id, max_total, lock);
+        add_task(client, task_id, Task::V1 {
+            server, orchestrator, order_id, lock, prompt_price, output_price, deadline_seconds,
+            state: TaskState::Assigned,
+        });
+        event::emit(TaskCreated::V1 {
+            client, task_id, server, orchestrator, node_public_key, order_id, lock, prompt_price, output_price,
+            deadline_seconds,
+        });
+    }
+
+    /// The task's server reports the work that it verified: the orchestrator and the server are paid, the treasury's
+    /// share accrues, and the rest of the lock becomes available to the client again. Never paused.
+    ///
+    /// Aborts if the server is not authorised or not the task's, there is no such task, it is final, its deadline has
+    /// passed, the receipt hash is not 32 bytes, or there are too many tokens.
+    public entry fun complete_task(
+        server: &signer,
+        client: address,
+        task_id: vector<u8>,
+        prompt_tokens: u64,
+        output_tokens: u64,
+        compute_ms: u64,
+        receipt_hash: vector<u8>,
+    ) acquires ClientAccount {
+        assert!(receipt_hash.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
+        let server = signer::address_of(server);
+        server_registry::assert_authorized(server);
+        let account = borrow_account(client);
+        let task = borrow_assigned(&mut account.tasks, task_id);
+        assert!(task.server == server, error::permission_denied(ENOT_TASK_SERVER));
+        assert!(timestamp::now_seconds() <= task.deadline_seconds, error::invalid_state(ETOO_LATE));
+
+        let orchestrator = task.orchestrator;
+        let lock = task.lock;
+        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
+        let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
+        let charge = charge(
+            prompt_tokens, output_tokens, task.prompt_price, task.output_price, quality_bps, lock
+        );
+        let server_fee_octas = share(charge, server_fee_bps);
+        let treasury_fee_octas = share(charge, treasury_fee_bps);
+        let fee_octas = server_fee_octas + treasury_fee_octas;
+        let orchestrator_octas = charge - fee_octas;
+        let refund_octas = lock - charge;
+
+        task.state = TaskState::Settled { orchestrator_octas, fee_octas };
+        let order_id = task.order_id;
+        release(account, order_id, lock, refund_octas);
+        let funds = account.vault.take(charge);
+        server_registry::pay_fee(server, fungible_asset::extract(&mut funds, server_fee_octas), server_fee_octas);
+        treasury::accrue(server, fungible_asset::extract(&mut funds, treasury_fee_octas));
+        vault::give(orchestrator, funds);
+        reputation::record_served(orchestrator, orchestrator_octas, output_tokens, compute_ms);
+        event::emit(TaskSettled::V1 {
+            client, task_id, server, orchestrator, prompt_tokens, output_tokens, compute_ms, receipt_hash,
+            orchestrator_octas, server_fee_octas, treasury_fee_octas, refund_octas,
+        });
+    }
+
+    /// The task's server gives the whole lock back to the client and says whose fault it was: the provider's (1), the
+    /// user's (2) or nobody's (3). Never paused. The word of a server that is no longer authorised counts for nothing.
+    ///
+    /// Aborts if there is no such fault or task, the task is final, or it belongs to another server.
+    public entry fun fail_task(
+        server: &signer, client: address, task_id: vector<u8>, fault: u8
+    ) acquires ClientAccount {
+        assert!(
+            fault >= FAULT_PROVIDER && fault <= FAULT_NOBODY,
+            error::invalid_argument(EBAD_FAULT)
+        );
+        let server = signer::address_of(server);
+        let account = borrow_account(client);
+        let task = borrow_assigned(&mut account.tasks, task_id);
+        assert!(task.server == server, error::permission_denied(ENOT_TASK_SERVER));
+        refund(client, task_id, fault, false);
+    }
+
+    /// Anyone gives the whole lock of an overdue task back to its client. Counts as the provider's failure, unless the
+    /// server lost its authorisation and could not have settled. Never paused.
+    ///
+    /// Aborts if there is no such task, it is final, or its deadline has not passed.
+    public entry fun refund_expired(_anyone: &signer, client: address, task_id: vector<u8>) acquires ClientAccount {
+        let account = borrow_account(client);
+        let task = borrow_assigned(&mut account.tasks, task_id);
+        assert!(timestamp::now_seconds() > task.deadline_seconds, error::invalid_state(ENOT_EXPIRED));
+        refund(client, task_id, FAULT_PROVIDER, true);
+    }
+
+    //
+    // Helpers
+    //
+
+    inline fun borrow_account(client: address): &mut ClientAccount {
+        assert!(exists<ClientAccount>(client), error::not_found(ENO_ACCOUNT));
+        &mut ClientAccount[client]
+    }
+
+    // Aborts if there is no such task or it is final.
+    fun borrow_assigned(tasks: &mut Table<vector<u8>, Task>, task_id: vector<u8>): &mut Task {
+        assert!(tasks.contains(task_id), error::not_found(ETASK_NOT_FOUND));
+        let task = tasks.borrow_mut(task_id);
+        assert!(task.state == TaskState::Assigned, error::invalid_state(ETASK_FINAL));
+        task
+    }
+
+    fun assert_times(expires_seconds: u64, deadline_seconds: u64) {
+        let now = timestamp::now_seconds();
+        assert!(now < expires_seconds, error::invalid_state(EORDER_EXPIRED));
+        assert!(
+            deadline_seconds > now && deadline_seconds - now <= config::max_task_seconds(),
+            error::invalid_argument(EBAD_DEADLINE)
+        );
+    }
+
+    // Aborts unless the key is that of the client's account and signed the order.
+    fun verify(order: Order, client_public_key: vector<u8>, signature: vector<u8>) {
+        let public_key = ed25519::new_unvalidated_public_key_from_bytes(client_public_key);
+        assert!(
+            ed25519::unvalidated_public_key_to_authentication_key(&public_key)
+                == account::get_authentication_key(order.client),
+            error::unauthenticated(EWRONG_CLIENT_KEY)
+        );
+        let signature = ed25519::new_signature_from_bytes(signature);
+        assert!(
+            ed25519::signature_verify_strict_t(&signature, &public_key, order),
+            error::unauthenticated(EBAD_SIGNATURE)
+        );
+    }
+
+    // Locks `lock` octas under the order.
+    fun reserve(client: address, order_id: vector<u8>, max_total: u64, lock: u64) acquires ClientAccount {
+        assert!(order_id.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
+        assert!(lock > 0, error::invalid_argument(EZERO_AMOUNT));
+        let account = borrow_account(client);
+        assert!(lock <= account.available, error::invalid_argument(EINSUFFICIENT_BALANCE));
+        let used = account.orders.borrow_mut_with_default(order_id, 0);
+        assert!(
+            *used <= max_total && lock <= max_total - *used,
+            error::resource_exhausted(EOVER_ORDER_TOTAL)
+        );
+        *used += lock;
+        account.available -= lock;
+        account.locked += lock;
+    }
+
+    fun add_task(client: address, task_id: vector<u8>, task: Task) acquires ClientAccount {
+        assert!(task_id.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
+        let tasks = &mut ClientAccount[client].tasks;
+        assert!(!tasks.contains(task_id), error::already_exists(ETASK_EXISTS));
+        tasks.add(task_id, task);
+    }
+
+    // Undoes a lock, of which `refund` octas return to the client and to the order.
+    fun release(account: &mut ClientAccount, order_id: vector<u8>, lock: u64, refund: u64) {
+        account.locked -= lock;
+        account.available += refund;
+        let used = account.orders.borrow_mut(order_id);
+        *used -= refund;
+    }
+
+    // Makes an assigned task `Refunded`.
+    fun refund(client: address, task_id: vector<u8>, fault: u8, expired: bool) acquires ClientAccount {
+        let account = &mut ClientAccount[client];
+        let task = account.tasks.borrow_mut(task_id);
+        let Task::V1 { server, orchestrator, order_id, lock, .. } = *task;
+        task.state = TaskState::Refunded;
+        release(account, order_id, lock, lock);
+        if (server_registry::is_authorized(server)) {
+            if (fault == FAULT_PROVIDER) reputation::record_failed_by_provider(orchestrator)
+            else if (fault == FAULT_USER) reputation::record_failed_by_user(orchestrator);
+        };
+        event::emit(TaskRefunded::V1 {
+            client, task_id, server, orchestrator, fault, expired, refund_octas: lock,
+        });
+    }
+
+    // Rounded down, in favour of whom the rest belongs to.
+    fun share(octas: u64, bps: u64): u64 {
+        (((octas as u128) * (bps as u128) / BPS) as u64)
+    }
+
+    #[test_only]
+    public fun new_order_for_test(
+        chain_id: u8, client: address, server: address, order_id: vector<u8>,
+        max_total: u64, max_per_task: u64, expires_seconds: u64,
+    ): Order {
+        Order { chain_id, client, server, order_id, max_total, max_per_task, expires_seconds }
+    }
+
+    #[test_only]
+    public fun unpack_balance_for_test(self: BalanceView): (u64, u64) {
+        (self.available, self.locked)
+    }
+
+    #[test_only]
+    public fun unpack_task_for_test(self: TaskView): (u8, address, address, u64, u64, u64, u64, u64) {
+        (
+            self.state, self.server, self.orchestrator, self.lock,
+            self.orchestrator_paid, self.fee_paid, self.refunded, self.deadline_seconds
+        )
+    }
+}
