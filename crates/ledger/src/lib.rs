@@ -1,1 +1,26 @@
-//! .
+//! Typed client of the contracts: calls, views, and an outbox that carries calls to the chain
+//! exactly once. The only crate on the client side that knows Aptos; nothing of Aptos shows in
+//! its API.
+#![warn(missing_docs)]
+
+mod argument;
+mod call;
+mod chain;
+mod event;
+mod ledger;
+pub mod outbox;
+mod rest;
+mod submit;
+mod transaction;
+mod view;
+mod view_wire;
+
+pub use call::{Assignment, Call};
+pub use event::{Abort, ChainEvent, Settlement};
+pub use ledger::{ConnectError, FundError, Ledger, LedgerConfig, ViewError};
+pub use outbox::{IntentId, Outbox, Outcome, Settled};
+pub use submit::{Committed, SubmitError};
+pub use view::{
+    Availability, ClientBalance, NodeInfo, OrchestratorInfo, Reputation, ServerInfo, StakeInfo,
+    TaskInfo, TaskStage,
+};
