@@ -85,9 +85,7 @@ impl FromStr for AccountAddress {
         }
         let mut bytes = [0u8; 32];
         for (index, character) in digits.chars().rev().enumerate() {
-            let value = character
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok());
+            let value = character.to_digit(16).and_then(|value| u8::try_from(value).ok());
             let value = value.ok_or_else(bad)?;
             bytes[31 - index / 2] |= if index % 2 == 0 { value } else { value << 4 };
         }
@@ -103,10 +101,7 @@ mod tests {
     fn special_addresses_print_short_and_others_long() {
         assert_eq!(AccountAddress::small(10).to_string(), "0xa");
         assert_eq!(AccountAddress::ZERO.to_string(), "0x0");
-        assert_eq!(
-            AccountAddress::small(16).to_string(),
-            format!("0x{:064x}", 16)
-        );
+        assert_eq!(AccountAddress::small(16).to_string(), format!("0x{:064x}", 16));
         assert_eq!(AccountAddress::small(16).to_short_string(), "0x10");
     }
 

@@ -38,6 +38,14 @@ impl AbilitySet {
         self.0 & abilities == abilities
     }
 
+    /// What is left when a value of a type with the abilities `inner` is inside: each ability
+    /// needs itself inside, and `key` needs `store`.
+    pub(crate) fn limited_by(self, inner: AbilitySet) -> AbilitySet {
+        let key = if inner.has(Self::STORE) { Self::KEY } else { 0 };
+        let same = inner.0 & (Self::COPY | Self::DROP | Self::STORE);
+        AbilitySet(self.0 & (same | key))
+    }
+
     /// The names in the order Aptos lists them.
     pub fn names(self) -> Vec<&'static str> {
         let all = [
@@ -46,10 +54,7 @@ impl AbilitySet {
             (Self::STORE, "store"),
             (Self::KEY, "key"),
         ];
-        all.iter()
-            .filter(|(bit, _)| self.has(*bit))
-            .map(|(_, name)| *name)
-            .collect()
+        all.iter().filter(|(bit, _)| self.has(*bit)).map(|(_, name)| *name).collect()
     }
 }
 
@@ -113,23 +118,11 @@ impl MoveType {
             Self::Address => TypeTag::Address,
             Self::Signer => TypeTag::Signer,
             Self::Vector(element) => TypeTag::Vector(Box::new(element.to_tag(arguments)?)),
-            Self::Struct {
-                address,
-                module,
-                name,
-                type_args,
-            } => {
-                let type_args = type_args
-                    .iter()
-                    .map(|one| one.to_tag(arguments))
-                    .collect::<Option<_>>()?;
+            Self::Struct { address, module, name, type_args } => {
+                let type_args =
+                    type_args.iter().map(|one| one.to_tag(arguments)).collect::<Option<_>>()?;
                 let (module, name) = (module.clone(), name.clone());
-                let tag = crate::StructTag {
-                    address: *address,
-                    module,
-                    name,
-                    type_args,
-                };
+                let tag = crate::StructTag { address: *address, module, name, type_args };
                 TypeTag::Struct(Box::new(tag))
             }
             Self::Reference { .. } => return None,
@@ -155,12 +148,7 @@ impl fmt::Display for MoveType {
             Self::Reference { mutable: true, to } => write!(formatter, "&mut {to}"),
             Self::Reference { mutable: false, to } => write!(formatter, "&{to}"),
             Self::TypeParameter(index) => write!(formatter, "T{index}"),
-            Self::Struct {
-                address,
-                module,
-                name,
-                type_args,
-            } => {
+            Self::Struct { address, module, name, type_args } => {
                 write!(formatter, "{address}::{module}::{name}")?;
                 for (index, argument) in type_args.iter().enumerate() {
                     let before = if index == 0 { "<" } else { ", " };

@@ -4,15 +4,29 @@
 
 mod address;
 mod annotate;
+mod check;
+mod codec;
+mod failure;
+mod format;
+mod gas;
+mod interpreter;
 mod introspection;
+mod invoke;
+mod loader;
+mod natives;
+mod publish;
 mod session;
+mod state;
 mod status;
 mod storage;
 mod type_tag;
+mod types;
+mod value;
 
 pub use address::{AccountAddress, BadAddress};
 pub use annotate::AnnotatedValue;
 pub use ethnum::U256;
+pub use format::CompiledModule;
 pub use introspection::{
     AbilitySet, AptosMetadata, Attribute, ErrorDescription, FieldInfo, FunctionInfo, MoveType,
     StructInfo, StructTypeParameter, VariantInfo, Visibility,
@@ -21,6 +35,3 @@ pub use session::{Session, Vm};
 pub use status::{AbortReason, VmError, VmStatus};
 pub use storage::{Context, Effects, Event, StateKey, Storage, StorageError};
 pub use type_tag::{BadTypeTag, ModuleId, StructTag, TypeTag};
-
-mod format;
-pub use format::CompiledModule;

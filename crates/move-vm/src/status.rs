@@ -17,10 +17,7 @@ pub struct VmError {
 
 impl VmError {
     pub(crate) fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-        }
+        Self { code, detail: detail.into() }
     }
 }
 
@@ -90,28 +87,15 @@ impl VmStatus {
 impl fmt::Display for VmStatus {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MoveAbort {
-                module,
-                code,
-                reason: Some(reason),
-                ..
-            } => {
+            Self::MoveAbort { module, code, reason: Some(reason), .. } => {
                 let AbortReason { name, description } = reason.as_ref();
-                write!(
-                    formatter,
-                    "Move abort in {module}: {name}({code:#x}): {description}"
-                )
+                write!(formatter, "Move abort in {module}: {name}({code:#x}): {description}")
             }
             Self::MoveAbort { module, code, .. } => {
                 write!(formatter, "Move abort in {module}: {code:#x}")
             }
             Self::OutOfGas => formatter.write_str("Out of gas"),
-            Self::ExecutionFailure {
-                status,
-                module,
-                function,
-                offset,
-            } => write!(
+            Self::ExecutionFailure { status, module, function, offset } => write!(
                 formatter,
                 "Execution failed in {module}::{function} at code offset {offset}: {status}"
             ),

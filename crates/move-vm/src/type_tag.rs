@@ -23,21 +23,13 @@ pub struct ModuleId {
 impl ModuleId {
     /// Joins the two parts.
     pub fn new(address: AccountAddress, name: impl Into<String>) -> Self {
-        Self {
-            address,
-            name: name.into(),
-        }
+        Self { address, name: name.into() }
     }
 }
 
 impl fmt::Display for ModuleId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            formatter,
-            "{}::{}",
-            self.address.to_short_string(),
-            self.name
-        )
+        write!(formatter, "{}::{}", self.address.to_short_string(), self.name)
     }
 }
 
@@ -93,11 +85,7 @@ impl StructTag {
     }
 
     fn write(&self, text: &mut String, short: bool) {
-        let address = if short {
-            self.address.to_short_string()
-        } else {
-            self.address.to_string()
-        };
+        let address = if short { self.address.to_short_string() } else { self.address.to_string() };
         text.push_str(&address);
         for part in [&self.module, &self.name] {
             text.push_str("::");
@@ -196,10 +184,7 @@ impl<'a> Parser<'a> {
     fn word(&mut self) -> Option<&'a str> {
         self.rest = self.rest.trim_start();
         let allowed = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        let end = self
-            .rest
-            .find(|character| !allowed(character))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|character| !allowed(character)).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         (!word.is_empty()).then_some(word)
@@ -237,9 +222,7 @@ impl<'a> Parser<'a> {
             "vector" => {
                 let mut element = self.eat("<").then(|| self.list(depth + 1))??;
                 let only = element.pop()?;
-                element
-                    .is_empty()
-                    .then(|| TypeTag::Vector(Box::new(only)))?
+                element.is_empty().then(|| TypeTag::Vector(Box::new(only)))?
             }
             address => TypeTag::Struct(Box::new(self.structure(address, depth)?)),
         })
@@ -249,17 +232,8 @@ impl<'a> Parser<'a> {
         let address = address.starts_with("0x").then(|| address.parse().ok())??;
         let module = self.eat("::").then(|| self.word())??.to_owned();
         let name = self.eat("::").then(|| self.word())??.to_owned();
-        let type_args = if self.eat("<") {
-            self.list(depth + 1)?
-        } else {
-            Vec::new()
-        };
-        Some(StructTag {
-            address,
-            module,
-            name,
-            type_args,
-        })
+        let type_args = if self.eat("<") { self.list(depth + 1)? } else { Vec::new() };
+        Some(StructTag { address, module, name, type_args })
     }
 }
 
@@ -285,11 +259,7 @@ mod tests {
 
     #[test]
     fn the_variant_order_matches_aptos() {
-        for (tag, index) in [
-            (TypeTag::Bool, 0),
-            (TypeTag::Signer, 5),
-            (TypeTag::U256, 10),
-        ] {
+        for (tag, index) in [(TypeTag::Bool, 0), (TypeTag::Signer, 5), (TypeTag::U256, 10)] {
             assert_eq!(aptos_bcs::to_bytes(&tag).unwrap(), [index]);
         }
     }
