@@ -5,9 +5,15 @@
 mod candle_engine;
 mod card;
 mod engine;
+mod gauges;
 mod load;
 mod model;
+mod philox;
 mod request;
+mod sampler;
+mod scheduler;
+mod sequence;
+mod text;
 
 pub use candle_engine::{CandleEngine, EngineOptions};
 pub use card::{ModelCard, WeightType};
@@ -16,8 +22,9 @@ pub use engine::{
     Step, Tap,
 };
 pub use load::error::LoadError;
-pub use model::{Load, LoadOptions, Model, Overloaded};
+pub use model::{CompleteError, Completion, Load, LoadOptions, Model, Overloaded};
 pub use request::{
     ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_MESSAGES,
     MAX_STOP_BYTES, MAX_STOP_STRINGS, Sampling,
 };
+pub use sampler::{History, InvalidLogits, sample};

@@ -1,15 +1,31 @@
-//! The handle that the rest of the program holds: a model on a thread of its own.
+//! The handle that the rest of the program holds: a model on threads of its own.
 //! It never computes on the caller's thread.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::candle_engine::{CandleEngine, EngineOptions};
 use crate::card::ModelCard;
+use crate::engine::Engine;
+use crate::gauges::{Gauges, Ticket};
 use crate::load::error::LoadError;
-use crate::request::{GenerateEvent, GenerateRequest};
+use crate::load::files::ModelFiles;
+use crate::request::{FinishReason, GenerateError, GenerateEvent, GenerateRequest};
+use crate::scheduler::{Limits, Next, Scheduler};
+use crate::sequence::{Job, Reply, count};
+use crate::text::codec::Codec;
+
+/// The longest wait between two looks at cancellations while every sequence is held back by the
+/// power cap.
+const HELD_BACK_WAIT: Duration = Duration::from_millis(5);
+const SLOT_LIMIT: usize = 1024;
+const QUEUE_LIMIT: usize = 1 << 16;
 
 /// What to load and how much of the machine to give it.
 #[derive(Clone, Debug)]
@@ -40,6 +56,24 @@ impl LoadOptions {
             tokens_per_second_limit: None,
         }
     }
+
+    fn limits(&self) -> Result<Limits, LoadError> {
+        let refuse = |reason: String| Err(LoadError::InvalidOption(reason));
+        if self.slots == 0 || self.slots > SLOT_LIMIT {
+            return refuse(format!("slots must be 1 to {SLOT_LIMIT}, not {}", self.slots));
+        }
+        if self.queue == 0 || self.queue > QUEUE_LIMIT {
+            return refuse(format!("queue must be 1 to {QUEUE_LIMIT}, not {}", self.queue));
+        }
+        let token_interval = match self.tokens_per_second_limit {
+            None => Duration::ZERO,
+            Some(limit) if (0.01..=1e9).contains(&limit) => Duration::from_secs_f64(limit.recip()),
+            Some(limit) => {
+                return refuse(format!("tokens per second must be 0.01 to 1e9, not {limit}"));
+            }
+        };
+        Ok(Limits { slots: self.slots, token_interval })
+    }
 }
 
 /// How busy a model is.
@@ -58,7 +92,37 @@ pub struct Load {
 #[error("the model's queue is full")]
 pub struct Overloaded;
 
-/// A loaded model. Clones share it; dropping the last one cancels what runs and joins the thread.
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The answer's text.
+    pub text: String,
+    /// Every token generated, the end-of-turn token included.
+    pub token_ids: Vec<u32>,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens generated.
+    pub output_tokens: u32,
+    /// From submission to the first token.
+    pub ttft: Duration,
+    /// From submission to the end.
+    pub total: Duration,
+}
+
+/// Why there is no whole answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompleteError {
+    /// Try later.
+    #[error(transparent)]
+    Overloaded(#[from] Overloaded),
+    /// The request failed.
+    #[error(transparent)]
+    Failed(#[from] GenerateError),
+}
+
+/// A loaded model. Clones share it; dropping the last one cancels what runs and joins its threads.
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
@@ -66,15 +130,75 @@ pub struct Model {
 
 struct Inner {
     card: ModelCard,
+    limits: Limits,
+    queue: usize,
+    gauges: Arc<Gauges>,
+    shutdown: CancellationToken,
+    /// `None` only while dropping.
+    submissions: Option<SyncSender<Submission>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A request on its way to be tokenised.
+struct Submission {
+    request: GenerateRequest,
+    reply: Reply,
+    ticket: Ticket,
 }
 
 impl Model {
-    /// Loads a directory and starts the model's thread. Blocks while it reads.
+    /// Loads a directory and starts the model's threads. Blocks while it reads.
     ///
     /// # Errors
     /// [`LoadError`] by what the operator can do.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
-        Err(LoadError::Unsupported(options.dir.display().to_string()))
+        options.limits()?;
+        let mut files = ModelFiles::new(&options.dir);
+        let codec = Codec::load(&mut files)?;
+        let engine_options = EngineOptions {
+            threads: options.threads,
+            slots: options.slots,
+            kv_cache_bytes: options.kv_cache_bytes,
+        };
+        let engine = CandleEngine::load_files(&mut files, engine_options)?;
+        if codec.vocabulary() > engine.vocabulary() {
+            let reason = format!(
+                "it has token ids up to {}, the model a vocabulary of {}",
+                codec.vocabulary().saturating_sub(1),
+                engine.vocabulary()
+            );
+            return Err(files.malformed("tokenizer.json", &reason));
+        }
+        Self::start(Box::new(engine), codec, &options)
+    }
+
+    /// Serves any engine; the codec turns its tokens into text.
+    fn start(
+        engine: Box<dyn Engine>,
+        codec: Codec,
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError> {
+        let limits = options.limits()?;
+        let (card, gauges, shutdown) =
+            (engine.card().clone(), Arc::default(), CancellationToken::new());
+        let codec = Arc::new(codec);
+        let scheduler = Scheduler::new(engine, codec.clone(), limits, Arc::clone(&gauges));
+        let (submissions, submitted) = sync_channel(options.queue);
+        let (jobs, tokenised) = sync_channel(options.queue);
+        let context = card.context_length;
+        let stop = shutdown.clone();
+        let threads = vec![
+            spawn("prompts", {
+                let stop = stop.clone();
+                let prompts = Prompts { codec, context, stop };
+                move || prompts.serve(&submitted, &jobs)
+            })?,
+            spawn("model", move || serve(scheduler, &tokenised, &stop))?,
+        ];
+        let submissions = Some(submissions);
+        let inner =
+            Inner { card, limits, queue: options.queue, gauges, shutdown, submissions, threads };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What is loaded.
@@ -84,18 +208,162 @@ impl Model {
 
     /// How busy it is now.
     pub fn current_load(&self) -> Load {
-        Load { active: 0, free_slots: 0, queued: 0 }
+        let (active, queued) = (self.inner.gauges.active(), self.inner.gauges.queued());
+        let free_slots = self.inner.limits.slots.saturating_sub(active).saturating_sub(queued);
+        Load { active, free_slots, queued }
     }
 
-    /// Queues a request and returns the channel of its events. Dropping the receiver cancels it.
+    /// Queues a request and returns the channel of its events. Never blocks. Cancelling, or
+    /// dropping the receiver, ends the request within one step.
     ///
     /// # Errors
     /// [`Overloaded`] if the queue is full. Everything else is reported as an event.
     pub fn generate(
         &self,
-        _request: GenerateRequest,
-        _cancel: CancellationToken,
+        request: GenerateRequest,
+        cancel: CancellationToken,
     ) -> Result<mpsc::Receiver<GenerateEvent>, Overloaded> {
-        Err(Overloaded)
+        let ticket = self.inner.gauges.ticket(self.inner.queue).ok_or(Overloaded)?;
+        let (events, receiver) = mpsc::channel(self.event_capacity(request.max_tokens));
+        let reply = Reply { events, cancel, submitted: Instant::now() };
+        let submissions = self.inner.submissions.as_ref().ok_or(Overloaded)?;
+        submissions.try_send(Submission { request, reply, ticket }).map_err(|_| Overloaded)?;
+        Ok(receiver)
     }
+
+    /// Runs a request to its end.
+    ///
+    /// # Errors
+    /// [`CompleteError`].
+    pub async fn complete(
+        &self,
+        request: GenerateRequest,
+        cancel: CancellationToken,
+    ) -> Result<Completion, CompleteError> {
+        let mut events = self.generate(request, cancel)?;
+        let (mut text, mut token_ids) = (String::new(), Vec::new());
+        while let Some(event) = events.recv().await {
+            match event {
+                GenerateEvent::Started { .. } => {}
+                GenerateEvent::Delta { text: more, token_ids: ids } => {
+                    text.push_str(&more);
+                    token_ids.extend(ids);
+                }
+                GenerateEvent::Finished { reason, prompt_tokens, output_tokens, ttft, total } => {
+                    return Ok(Completion {
+                        text,
+                        token_ids,
+                        reason,
+                        prompt_tokens,
+                        output_tokens,
+                        ttft,
+                        total,
+                    });
+                }
+                GenerateEvent::Failed(error) => return Err(error.into()),
+            }
+        }
+        Err(GenerateError::Internal("the model's thread ended".to_owned()).into())
+    }
+
+    /// Room for every event of a request: one per token, and `Started`, a last `Delta` and the
+    /// end. Channels allocate as they fill, so the room costs nothing until it is used.
+    fn event_capacity(&self, max_tokens: u32) -> usize {
+        let context = self.inner.card.context_length;
+        let tokens = if max_tokens == 0 { context } else { max_tokens.min(context) };
+        usize::try_from(tokens).unwrap_or(usize::MAX).saturating_add(3).min(mpsc_limit())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.submissions = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the model had panicked");
+            }
+        }
+    }
+}
+
+/// The largest channel that tokio makes.
+fn mpsc_limit() -> usize {
+    tokio::sync::Semaphore::MAX_PERMITS
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LoadError> {
+    let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    spawned.map_err(|error| LoadError::Thread(error.to_string()))
+}
+
+/// The thread that turns messages into tokens, apart from the model's so that a long prompt never
+/// delays a decode step. Ends when the handle is dropped.
+struct Prompts {
+    codec: Arc<Codec>,
+    context: u32,
+    stop: CancellationToken,
+}
+
+impl Prompts {
+    fn serve(&self, submitted: &Receiver<Submission>, jobs: &SyncSender<Job>) {
+        // The channel of jobs has a place for every ticket, so sending does not wait.
+        while let Ok(submission) = submitted.recv() {
+            if let Some(job) = self.tokenise(submission)
+                && jobs.send(job).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// The job, unless the request ends here.
+    fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
+        if self.stop.is_cancelled() || reply.is_cancelled() {
+            reply.cancelled_in_queue(0);
+            return None;
+        }
+        let prompt = match request.check().and_then(|()| self.codec.prompt(&request.messages)) {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                drop(ticket);
+                reply.send(GenerateEvent::Failed(error));
+                return None;
+            }
+        };
+        let room = self.context.saturating_sub(count(prompt.len()));
+        let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
+        let max_tokens = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let (sampling, stop) = (request.sampling, request.stop);
+        Some(Job { prompt, sampling, max_tokens, stop, reply, ticket: Some(ticket) })
+    }
+}
+
+/// The thread that owns the engine. Ends when the prompts thread is gone or at shutdown.
+fn serve(mut scheduler: Scheduler, jobs: &Receiver<Job>, shutdown: &CancellationToken) {
+    let mut next = Next::Idle;
+    while !shutdown.is_cancelled() {
+        let arrived = match next {
+            Next::Now => jobs.try_recv(),
+            Next::Idle => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+            Next::At(due) => {
+                let wait = due.saturating_duration_since(Instant::now()).min(HELD_BACK_WAIT);
+                jobs.recv_timeout(wait).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                })
+            }
+        };
+        match arrived {
+            Ok(job) => {
+                scheduler.push(job);
+                jobs.try_iter().for_each(|job| scheduler.push(job));
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => break,
+        }
+        next = scheduler.step(Instant::now());
+    }
+    scheduler.cancel_all(Instant::now());
+    jobs.iter().for_each(|job| job.reply.cancelled_in_queue(count(job.prompt.len())));
 }

@@ -23,7 +23,7 @@ pub struct ChatMessage {
 
 /// How the next token is chosen.
 ///
-/// The filters apply in this order: penalties, temperature, top-k, top-p, min-p.
+/// They apply in this order: penalties, top-k, temperature, top-p, min-p.
 /// The randomness of the token at output position `n` depends on `seed` and `n` alone, so any
 /// token can be derived again later from its logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

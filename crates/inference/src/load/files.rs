@@ -65,8 +65,13 @@ impl ModelFiles {
         if content.len() != size {
             return Err(self.malformed(name, "it changed while it was read"));
         }
-        self.entries.insert(name.to_owned(), revision::entry(name, &content));
-        Ok(content)
+        let entry = revision::entry(name, &content);
+        match self.entries.insert(name.to_owned(), entry) {
+            Some(earlier) if earlier != entry => {
+                Err(self.malformed(name, "it changed while it was read"))
+            }
+            _ => Ok(content),
+        }
     }
 
     /// The whole of a file, or nothing if there is none.

@@ -1,0 +1,178 @@
+//! Between text and tokens: the tokenizer, the chat template and the tokens that end a turn.
+//! It never computes and never samples.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use serde::Deserialize;
+use tokenizers::Tokenizer;
+
+use super::template::{ChatTemplate, too_long};
+use crate::load::error::LoadError;
+use crate::load::files::{ModelFiles, TEXT_LIMIT, TOKENIZER_LIMIT};
+use crate::request::{ChatMessage, GenerateError};
+
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
+/// No published vocabulary has longer tokens; bounds how many bytes a context can hold.
+const TOKEN_BYTES_LIMIT: usize = 256;
+
+/// The text side of a model.
+pub struct Codec {
+    tokenizer: Tokenizer,
+    template: ChatTemplate,
+    end_tokens: Vec<u32>,
+    context_length: u32,
+}
+
+#[derive(Default, Deserialize)]
+struct TokenizerConfig {
+    bos_token: Option<SpecialToken>,
+    eos_token: Option<SpecialToken>,
+    chat_template: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum SpecialToken {
+    Text(String),
+    Detailed { content: String },
+}
+
+#[derive(Default, Deserialize)]
+struct TokenIds {
+    eos_token_id: Option<OneOrMany>,
+    max_position_embeddings: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Codec {
+    /// Reads tokenizer, template and end tokens.
+    pub(crate) fn load(files: &mut ModelFiles) -> Result<Self, LoadError> {
+        let content = files.read(TOKENIZER, TOKENIZER_LIMIT)?;
+        let mut tokenizer =
+            parse_tokenizer(&content).map_err(|reason| files.malformed(TOKENIZER, &reason))?;
+        tokenizer.with_padding(None);
+        let truncation = tokenizer.with_truncation(None).map(|_| ());
+        truncation.map_err(|error| files.malformed(TOKENIZER, &error.to_string()))?;
+        let settings =
+            files.optional_json::<TokenizerConfig>(TOKENIZER_CONFIG)?.unwrap_or_default();
+        let beginning = settings.bos_token.map(SpecialToken::text).unwrap_or_default();
+        let end = settings.eos_token.map(SpecialToken::text).unwrap_or_default();
+        let (end_tokens, context_length) = end_tokens(files, &tokenizer, &end)?;
+        let source = template_source(files, settings.chat_template)?;
+        let template = ChatTemplate::new(source, beginning, end);
+        let template = template.map_err(|reason| files.malformed(TEMPLATE, &reason))?;
+        Ok(Self { tokenizer, template, end_tokens, context_length })
+    }
+
+    /// The tokens of the prompt that asks for an answer to `messages`.
+    ///
+    /// # Errors
+    /// [`GenerateError::BadRequest`] if the template refuses the messages or the prompt leaves no
+    /// room for an answer in the context.
+    pub fn prompt(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, GenerateError> {
+        let context = usize::try_from(self.context_length).unwrap_or(usize::MAX);
+        // Refuse without tokenising what cannot fit, however large it is.
+        let limit = context.saturating_mul(TOKEN_BYTES_LIMIT);
+        if messages.iter().map(|message| message.content.len()).sum::<usize>() > limit {
+            return Err(too_long());
+        }
+        let tokens = self.encode(&self.template.render(messages, limit)?)?;
+        if tokens.len() >= context {
+            return Err(GenerateError::BadRequest(format!(
+                "the prompt has {} tokens and the model's context {context}; shorten the messages",
+                tokens.len()
+            )));
+        }
+        if tokens.is_empty() {
+            return Err(GenerateError::BadRequest("the prompt is empty".to_owned()));
+        }
+        Ok(tokens)
+    }
+
+    /// The tokens of a text as it stands; special tokens in it are recognised.
+    ///
+    /// # Errors
+    /// [`GenerateError::Internal`] if the tokenizer fails.
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, GenerateError> {
+        // A hostile vocabulary may make the tokenizer library panic; the node should live on.
+        let encoded = catch_unwind(AssertUnwindSafe(|| self.tokenizer.encode_fast(text, false)));
+        match encoded {
+            Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
+            Ok(Err(error)) => Err(GenerateError::Internal(error.to_string())),
+            Err(_) => Err(GenerateError::Internal("the tokenizer panicked".to_owned())),
+        }
+    }
+
+    /// The text of tokens, special ones left out; broken characters become `U+FFFD`.
+    ///
+    /// # Errors
+    /// [`GenerateError::Internal`] if the tokenizer fails.
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
+        self.tokenizer
+            .decode(tokens, true)
+            .map_err(|error| GenerateError::Internal(error.to_string()))
+    }
+
+    /// Whether `token` ends the model's turn.
+    pub fn is_end(&self, token: u32) -> bool {
+        self.end_tokens.contains(&token)
+    }
+
+    /// The smallest vocabulary that the tokenizer needs of a model.
+    pub(crate) fn vocabulary(&self) -> usize {
+        let highest = self.tokenizer.get_vocab(true).into_values().max();
+        highest.and_then(|id| usize::try_from(id).ok()).map_or(0, |id| id.saturating_add(1))
+    }
+}
+
+impl SpecialToken {
+    fn text(self) -> String {
+        match self {
+            Self::Text(content) | Self::Detailed { content } => content,
+        }
+    }
+}
+
+fn parse_tokenizer(content: &[u8]) -> Result<Tokenizer, String> {
+    match catch_unwind(|| Tokenizer::from_bytes(content)) {
+        Ok(parsed) => parsed.map_err(|error| error.to_string()),
+        Err(_) => Err("the tokenizer library panicked on it".to_owned()),
+    }
+}
+
+/// `chat_template.jinja`, or what older models keep in `tokenizer_config.json`.
+fn template_source(files: &mut ModelFiles, inline: Option<String>) -> Result<String, LoadError> {
+    match (files.read_optional(TEMPLATE, TEXT_LIMIT)?, inline) {
+        (Some(content), _) => String::from_utf8(content)
+            .map_err(|error| files.malformed(TEMPLATE, &error.to_string())),
+        (None, Some(source)) => Ok(source),
+        (None, None) => Err(LoadError::Unsupported("a model without a chat template".to_owned())),
+    }
+}
+
+/// The tokens that end a turn, as the generation settings (or else the model's) and the tokenizer
+/// name them, and the context length.
+fn end_tokens(
+    files: &mut ModelFiles,
+    tokenizer: &Tokenizer,
+    end: &str,
+) -> Result<(Vec<u32>, u32), LoadError> {
+    let generation = files.optional_json::<TokenIds>("generation_config.json")?.unwrap_or_default();
+    let config: TokenIds = files.json("config.json")?;
+    let context_length = config.max_position_embeddings.unwrap_or(0);
+    let mut tokens = match generation.eos_token_id.or(config.eos_token_id) {
+        Some(OneOrMany::One(token)) => vec![token],
+        Some(OneOrMany::Many(tokens)) => tokens,
+        None => Vec::new(),
+    };
+    tokens.extend(tokenizer.token_to_id(end));
+    Ok((tokens, context_length))
+}

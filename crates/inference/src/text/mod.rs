@@ -1,0 +1,9 @@
+//! The text side of a model: template, tokenizer, and the text of a growing answer.
+//! It never touches weights or logits.
+
+pub(crate) mod answer;
+pub(crate) mod codec;
+pub(crate) mod template;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+//! Damaged and hostile model directories: a typed error, never a panic, never a huge allocation.
+
+use std::path::{Path, PathBuf};
+
+use cactus_inference::{LoadError, LoadOptions, Model};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const FILES: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A copy of the good fixture to damage.
+fn copy() -> (TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let directory = parent.path().join("model");
+    std::fs::create_dir(&directory).unwrap();
+    for file in FILES {
+        std::fs::copy(fixture("llama3").join(file), directory.join(file)).unwrap();
+    }
+    (parent, directory)
+}
+
+fn load(directory: &Path) -> Result<Model, LoadError> {
+    Model::load(LoadOptions { threads: Some(1), ..LoadOptions::new(directory) })
+}
+
+fn load_damaged(damage: impl FnOnce(&Path)) -> LoadError {
+    let (_parent, directory) = copy();
+    damage(&directory);
+    load(&directory).err().expect("a damaged model was loaded")
+}
+
+fn load_with(file: &'static str, content: impl AsRef<[u8]>) -> LoadError {
+    load_damaged(|directory| std::fs::write(directory.join(file), content).unwrap())
+}
+
+fn edited(file: &str, edit: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut value: Value =
+        serde_json::from_slice(&std::fs::read(fixture("llama3").join(file)).unwrap()).unwrap();
+    edit(&mut value);
+    serde_json::to_vec(&value).unwrap()
+}
+
+fn with_config(key: &str, value: Value) -> LoadError {
+    load_with("config.json", edited("config.json", |config| config[key] = value))
+}
+
+/// A safetensors file with this header and this many zero bytes of data.
+fn weights(header: &Value, data: usize) -> Vec<u8> {
+    let header = serde_json::to_vec(header).unwrap();
+    let mut content = u64::try_from(header.len()).unwrap().to_le_bytes().to_vec();
+    content.extend(header);
+    content.resize(content.len() + data, 0);
+    content
+}
+
+#[test]
+fn the_revision_covers_every_file_and_nothing_else() {
+    let (_parent, directory) = copy();
+    let revision = || load(&directory).unwrap().card().revision;
+    let original = revision();
+    assert_eq!(revision(), original);
+    std::fs::write(directory.join("README.md"), "not part of the model").unwrap();
+    assert_eq!(revision(), original);
+    for file in FILES {
+        let path = directory.join(file);
+        let content = std::fs::read(&path).unwrap();
+        let mut changed = content.clone();
+        if file == "model.safetensors" {
+            *changed.last_mut().unwrap() ^= 1;
+        } else {
+            changed.push(b' ');
+        }
+        std::fs::write(&path, changed).unwrap();
+        assert_ne!(revision(), original, "{file}");
+        std::fs::write(&path, content).unwrap();
+    }
+    assert_eq!(revision(), original);
+}
+
+#[test]
+fn the_card_says_what_the_files_hold() {
+    let model = load(&fixture("llama3")).unwrap();
+    let card = model.card();
+    assert_eq!(
+        (card.id.as_str(), card.context_length, card.dtype.to_string()),
+        ("llama3", 128, "bf16".to_owned())
+    );
+    assert_eq!(
+        card.parameters,
+        288 * 48 + 48 + 2 * (2 * 48 + 2 * 64 * 48 + 2 * 32 * 48 + 3 * 64 * 48)
+    );
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        let error = load_damaged(|directory| std::fs::remove_file(directory.join(file)).unwrap());
+        assert!(
+            matches!(&error, LoadError::Unreadable { path, .. } if path.ends_with(file)),
+            "{error}"
+        );
+    }
+    let error = load_damaged(|directory| {
+        std::fs::remove_file(directory.join("chat_template.jinja")).unwrap()
+    });
+    assert!(matches!(error, LoadError::Unsupported(_)), "{error}");
+    assert!(matches!(load(Path::new("/nonexistent")), Err(LoadError::Unreadable { .. })));
+}
+
+#[test]
+fn garbage_truncation_and_directories_in_place_of_files_are_malformed() {
+    for file in [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ] {
+        let whole = std::fs::read(fixture("llama3").join(file)).unwrap();
+        for content in [vec![], vec![0xff; 64], b"{}[".to_vec(), whole[..whole.len() / 2].to_vec()]
+        {
+            let error = load_with(file, &content);
+            assert!(
+                matches!(&error, LoadError::Malformed { path, .. } if path.ends_with(file)),
+                "{file}: {error}"
+            );
+        }
+    }
+    let error = load_damaged(|directory| {
+        std::fs::remove_file(directory.join("config.json")).unwrap();
+        std::fs::create_dir(directory.join("config.json")).unwrap();
+    });
+    assert!(matches!(error, LoadError::Malformed { .. } | LoadError::Unreadable { .. }), "{error}");
+    assert!(matches!(load_with("chat_template.jinja", "{% if %}"), LoadError::Malformed { .. }));
+    assert!(matches!(load_with("chat_template.jinja", [0xff, 0xfe]), LoadError::Malformed { .. }));
+}
+
+#[test]
+fn a_file_beyond_its_limit_is_not_read() {
+    let error = load_damaged(|directory| {
+        let file =
+            std::fs::File::options().write(true).open(directory.join("config.json")).unwrap();
+        file.set_len(1 << 40).unwrap();
+    });
+    assert!(matches!(error, LoadError::TooLarge { bytes, .. } if bytes == 1 << 40), "{error}");
+}
+
+#[test]
+fn impossible_configurations_are_refused_before_any_weight_is_read() {
+    let cases = [
+        ("vocab_size", json!(0)),
+        ("vocab_size", json!(4_294_967_295_u32)),
+        ("hidden_size", json!(-1)),
+        ("hidden_size", json!(1_000_000_000)),
+        ("num_hidden_layers", json!(1_000_000)),
+        ("num_attention_heads", json!(0)),
+        ("num_key_value_heads", json!(3)),
+        ("head_dim", json!(15)),
+        ("head_dim", json!(1_000_000)),
+        ("max_position_embeddings", json!(0)),
+        ("max_position_embeddings", json!(4_000_000_000_u32)),
+        ("rms_norm_eps", json!(-1.0)),
+        ("rope_parameters", json!({"rope_type": "llama3", "rope_theta": 10000.0})),
+        ("rope_parameters", json!({"rope_type": "linear", "factor": 0.0})),
+        ("rope_parameters", json!({"rope_theta": -5.0})),
+    ];
+    for (key, value) in cases {
+        let error = with_config(key, value.clone());
+        assert!(matches!(error, LoadError::Malformed { .. }), "{key} = {value}: {error}");
+    }
+    for (key, value) in [
+        ("model_type", json!("mamba")),
+        ("hidden_act", json!("gelu")),
+        ("attention_bias", json!(true)),
+        ("rope_parameters", json!({"rope_type": "yarn", "factor": 4.0})),
+    ] {
+        let error = with_config(key, value.clone());
+        assert!(matches!(error, LoadError::Unsupported(_)), "{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn weights_of_another_shape_or_type_or_none_at_all_are_named() {
+    for (key, value) in [
+        ("hidden_size", 64),
+        ("num_hidden_layers", 3),
+        ("intermediate_size", 65),
+        ("vocab_size", 300),
+    ] {
+        let error = with_config(key, json!(value));
+        assert!(matches!(error, LoadError::WrongTensor { .. }), "{key} = {value}: {error}");
+    }
+    let untied = with_config("tie_word_embeddings", json!(false));
+    assert!(
+        matches!(&untied, LoadError::WrongTensor { tensor, .. } if tensor == "lm_head.weight"),
+        "{untied}"
+    );
+    let integers =
+        json!({"model.norm.weight": {"dtype": "I64", "shape": [48], "data_offsets": [0, 384]}});
+    let error = load_with("model.safetensors", weights(&integers, 384));
+    assert!(
+        matches!(&error, LoadError::WrongTensor { tensor, .. } if tensor == "model.norm.weight"),
+        "{error}"
+    );
+}
+
+#[test]
+fn lying_weight_headers_are_malformed() {
+    let huge = u64::MAX;
+    let headers = [
+        json!({"model.norm.weight": {"dtype": "F32", "shape": [48], "data_offsets": [0, 10]}}),
+        json!({"model.norm.weight": {"dtype": "F32", "shape": [huge, huge], "data_offsets": [0, 192]}}),
+        json!({"model.norm.weight": {"dtype": "F32", "shape": [48], "data_offsets": [192, 0]}}),
+        json!({"model.norm.weight": {"dtype": "F32", "shape": [48], "data_offsets": [1_000_000, 1_000_192]}}),
+        json!({"model.norm.weight": {"dtype": "Q9", "shape": [48], "data_offsets": [0, 192]}}),
+    ];
+    for header in headers {
+        let error = load_with("model.safetensors", weights(&header, 192));
+        assert!(matches!(error, LoadError::Malformed { .. }), "{header}: {error}");
+    }
+    let error = load_with("model.safetensors", [&[0xff; 7][..], &[0x7f], b"{}"].concat());
+    assert!(matches!(error, LoadError::Malformed { .. }), "{error}");
+}
+
+#[test]
+fn an_index_cannot_reach_out_of_the_directory() {
+    for name in ["../model/model.safetensors", "/etc/passwd", "model.bin", "", "a/b.safetensors"] {
+        let index = json!({"weight_map": {"model.norm.weight": name}});
+        let error = load_with("model.safetensors.index.json", serde_json::to_vec(&index).unwrap());
+        assert!(matches!(&error, LoadError::Malformed { .. }), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_tokenizer_larger_than_the_vocabulary_is_refused() {
+    let tokenizer =
+        edited("tokenizer.json", |tokenizer| tokenizer["model"]["vocab"]["zzzz"] = json!(288));
+    let error = load_with("tokenizer.json", tokenizer);
+    assert!(
+        matches!(&error, LoadError::Malformed { path, .. } if path.ends_with("tokenizer.json")),
+        "{error}"
+    );
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let base = LoadOptions { threads: Some(1), ..LoadOptions::new(fixture("llama3")) };
+    for options in [
+        LoadOptions { slots: 0, ..base.clone() },
+        LoadOptions { slots: usize::MAX, ..base.clone() },
+        LoadOptions { queue: 0, ..base.clone() },
+        LoadOptions { threads: Some(0), ..base.clone() },
+        LoadOptions { threads: Some(usize::MAX), ..base.clone() },
+        LoadOptions { kv_cache_bytes: Some(0), ..base.clone() },
+        LoadOptions { tokens_per_second_limit: Some(0.0), ..base.clone() },
+        LoadOptions { tokens_per_second_limit: Some(f64::NAN), ..base },
+    ] {
+        let error = Model::load(options.clone()).err().expect("loaded");
+        assert!(matches!(error, LoadError::InvalidOption(_)), "{options:?}: {error}");
+    }
+}

@@ -1,0 +1,178 @@
+//! The engine against Hugging Face transformers, and against itself: alone, batched, in chunks.
+
+use std::path::{Path, PathBuf};
+
+use cactus_inference::{
+    CandleEngine, Chunk, Decode, Engine, EngineError, EngineOptions, Matrix, Prefill, SequenceId,
+    Tap,
+};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Expected {
+    tokens: Vec<u32>,
+    logits: Vec<Vec<f32>>,
+    hidden: Vec<Vec<f32>>,
+    greedy: Vec<u32>,
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+fn load(name: &str, threads: usize) -> (CandleEngine, Expected) {
+    let options = EngineOptions { threads: Some(threads), slots: 8, kv_cache_bytes: None };
+    let engine = CandleEngine::load(&fixture(name), options).unwrap();
+    let expected = std::fs::read(fixture(name).join("expected.json")).unwrap();
+    (engine, serde_json::from_slice(&expected).unwrap())
+}
+
+fn prefill(engine: &mut CandleEngine, id: u64, tokens: &[u32], tap: Tap) -> (Matrix, Matrix) {
+    let chunk = Chunk { sequence: SequenceId(id), tokens: tokens.to_vec() };
+    let step = engine.prefill(&Prefill { chunks: vec![chunk] }, tap).unwrap();
+    let output = step.outputs.into_iter().next().unwrap();
+    (output.logits, output.hidden)
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
+    u32::try_from(best.0).unwrap()
+}
+
+/// The largest difference in a row, against the row's largest value.
+fn check_close(found: &Matrix, expected: &[Vec<f32>], what: &str) {
+    assert_eq!(found.rows(), expected.len());
+    for (position, expected) in expected.iter().enumerate() {
+        let scale = expected.iter().fold(0.0_f32, |scale, value| scale.max(value.abs()));
+        let pairs = found.row(position).unwrap().iter().zip(expected);
+        let error = pairs.fold(0.0_f32, |error, (a, b)| error.max((a - b).abs())) / scale;
+        assert!(error < 1e-4, "{what} at position {position}: relative error {error}");
+    }
+}
+
+fn check_parity(name: &str) {
+    let (mut engine, expected) = load(name, 1);
+    let last = expected.tokens.len();
+    engine.reserve(SequenceId(0), last + 24).unwrap();
+    let (logits, hidden) = prefill(&mut engine, 0, &expected.tokens, Tap::AllLogitsAndHidden);
+    check_close(&logits, &expected.logits, "logits");
+    check_close(&hidden, &expected.hidden, "hidden states");
+    let mut next = likeliest(logits.row(last - 1).unwrap());
+    for (step, wanted) in expected.greedy.iter().enumerate() {
+        assert_eq!(next, *wanted, "greedy token {step}");
+        let decoded =
+            engine.decode(&Decode { tokens: vec![(SequenceId(0), next)] }, Tap::Last).unwrap();
+        next = likeliest(decoded.outputs[0].logits.row(0).unwrap());
+    }
+}
+
+#[test]
+fn logits_and_greedy_text_equal_transformers_for_grouped_queries_and_llama3_rope() {
+    check_parity("llama3");
+}
+
+#[test]
+fn logits_and_greedy_text_equal_transformers_for_sharded_untied_f32_weights() {
+    check_parity("llama2");
+}
+
+fn bits(matrix: &Matrix) -> Vec<u32> {
+    matrix.values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn a_prompt_in_chunks_among_others_on_many_threads_has_the_bits_of_the_prompt_alone() {
+    let (mut alone, expected) = load("llama3", 1);
+    alone.reserve(SequenceId(0), 40).unwrap();
+    let (whole, _) = prefill(&mut alone, 0, &expected.tokens, Tap::AllLogits);
+    let (mut shared, _) = load("llama3", 3);
+    let mut found = Matrix { columns: whole.columns, values: Vec::new() };
+    for id in 0..5 {
+        shared.reserve(SequenceId(id), 40).unwrap();
+    }
+    let mut done = 0;
+    for (round, size) in [1, 5, 2, 17, 3, 8].into_iter().enumerate() {
+        let ours =
+            Chunk { sequence: SequenceId(2), tokens: expected.tokens[done..done + size].to_vec() };
+        let other = |id: u64| Chunk {
+            sequence: SequenceId(id),
+            tokens: vec![9, 8, 7, 6][..=round % 4].to_vec(),
+        };
+        let step = shared
+            .prefill(&Prefill { chunks: vec![other(0), ours, other(4)] }, Tap::AllLogits)
+            .unwrap();
+        found.values.extend_from_slice(&step.outputs[1].logits.values);
+        done += size;
+    }
+    assert_eq!(bits(&found), bits(&whole));
+}
+
+#[test]
+fn decoding_eight_sequences_together_has_the_bits_of_decoding_each_alone() {
+    let (mut together, expected) = load("llama3", 2);
+    let prompts: Vec<&[u32]> = (0..8).map(|id| &expected.tokens[id..3 * id + 5]).collect();
+    let mut batched = Vec::new();
+    let mut next = Vec::new();
+    for (id, prompt) in (0..).zip(&prompts) {
+        together.reserve(SequenceId(id), 64).unwrap();
+        let (logits, _) = prefill(&mut together, id, prompt, Tap::Last);
+        next.push((SequenceId(id), likeliest(&logits.values)));
+        batched.push(bits(&logits));
+    }
+    for _ in 0..12 {
+        let step = together.decode(&Decode { tokens: next.clone() }, Tap::Last).unwrap();
+        for (index, output) in step.outputs.iter().enumerate() {
+            next[index].1 = likeliest(&output.logits.values);
+            batched[index].extend(bits(&output.logits));
+        }
+    }
+    for (prompt, batched) in prompts.into_iter().zip(batched) {
+        let (mut alone, _) = load("llama3", 1);
+        alone.reserve(SequenceId(77), 64).unwrap();
+        let (mut logits, _) = prefill(&mut alone, 77, prompt, Tap::Last);
+        let mut single = bits(&logits);
+        for _ in 0..12 {
+            let batch = Decode { tokens: vec![(SequenceId(77), likeliest(&logits.values))] };
+            logits = alone.decode(&batch, Tap::Last).unwrap().outputs.remove(0).logits;
+            single.extend(bits(&logits));
+        }
+        assert_eq!(single, batched);
+    }
+}
+
+#[test]
+fn a_freed_sequence_leaves_no_trace_in_the_next() {
+    let (mut engine, expected) = load("llama3", 1);
+    engine.reserve(SequenceId(0), 128).unwrap();
+    let fresh = prefill(&mut engine, 0, &expected.tokens, Tap::AllLogits).0;
+    engine.free(SequenceId(0));
+    engine.reserve(SequenceId(1), 128).unwrap();
+    prefill(&mut engine, 1, &[5; 100], Tap::Last);
+    engine.free(SequenceId(1));
+    engine.reserve(SequenceId(2), 128).unwrap();
+    let reused = prefill(&mut engine, 2, &expected.tokens, Tap::AllLogits).0;
+    assert_eq!(bits(&fresh), bits(&reused));
+}
+
+#[test]
+fn an_invalid_batch_is_refused_and_changes_nothing() {
+    let (mut engine, expected) = load("llama3", 1);
+    engine.reserve(SequenceId(0), 40).unwrap();
+    let refused = |engine: &mut CandleEngine, chunks: Vec<(u64, Vec<u32>)>| {
+        let chunks = chunks
+            .into_iter()
+            .map(|(id, tokens)| Chunk { sequence: SequenceId(id), tokens })
+            .collect();
+        let result = engine.prefill(&Prefill { chunks }, Tap::Last);
+        assert!(matches!(result, Err(EngineError::InvalidBatch(_))), "{result:?}");
+    };
+    refused(&mut engine, vec![(9, vec![1])]);
+    refused(&mut engine, vec![(0, vec![])]);
+    refused(&mut engine, vec![(0, vec![1]), (0, vec![2])]);
+    refused(&mut engine, vec![(0, vec![288])]);
+    refused(&mut engine, vec![(0, vec![u32::MAX])]);
+    refused(&mut engine, vec![(0, vec![1; 41])]);
+    assert!(matches!(engine.reserve(SequenceId(1), 129), Err(EngineError::InvalidBatch(_))));
+    let (logits, _) = prefill(&mut engine, 0, &expected.tokens, Tap::AllLogits);
+    check_close(&logits, &expected.logits, "logits");
+}
