@@ -1,1 +1,36 @@
-//! .
+//! The daemon on a GPU owner's machine: dials out to routing servers, runs tasks on its models and
+//! signs receipts. It opens no port, and knows the chain only through `cactus-ledger`.
+
+mod args;
+mod backoff;
+mod config;
+mod earnings;
+mod enrollment;
+mod generate;
+mod handshake;
+mod hardware;
+mod job;
+mod key_file;
+mod link;
+mod logging;
+mod orchestrator;
+mod output;
+mod router_url;
+mod session;
+mod task_book;
+mod text_model;
+mod worker;
+
+pub use args::{Args, Command, GenerateArgs, LogFormat, RunArgs, Settings};
+pub use config::{Config, ConfigError};
+pub use enrollment::EnrollError;
+pub use generate::generate;
+pub use handshake::Violation;
+pub use hardware::Hardware;
+pub use key_file::KeyFileError;
+pub use link::{Link, LinkError, ServerCheck, ServerDoubt, Timing};
+pub use logging::start_logging;
+pub use orchestrator::{Orchestrator, run};
+pub use router_url::{BadRouterUrl, RouterUrl};
+pub use text_model::TextModel;
+pub use worker::{GpuReading, Identity, Rejection, Shelf, Totals, Worker};

@@ -1,0 +1,269 @@
+//! The complete, checked configuration. It is resolved once at start-up: flags over environment
+//! over file over defaults; nothing reads them later.
+
+use crate::{
+    args::{RunArgs, Settings},
+    key_file::{self, KeyFileError},
+    link::Timing,
+    router_url::RouterUrl,
+};
+use cactus_ledger::LedgerConfig;
+use cactus_protocol::{Address, Octas, Price, SecretKey};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// The contracts' account on every local network (public knowledge, as is its key).
+const LOCALNET_CONTRACT: Address = Address([
+    0x77, 0x0e, 0xb1, 0xb3, 0x17, 0x0b, 0xcd, 0xd2, 0x7a, 0xab, 0x10, 0xae, 0xd5, 0x4a, 0x73, 0xbf,
+    0x2b, 0x40, 0xf4, 0x9c, 0x88, 0xae, 0x43, 0x09, 0x57, 0x99, 0x27, 0x98, 0xc9, 0xcd, 0xfe, 0xd8,
+]);
+const LOCALNET_URL: &str = "http://127.0.0.1:8788/v1";
+/// No configuration file is longer, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The longest region or metadata text, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+/// The most tasks of one kind (running, waiting).
+const MAX_TASKS: u16 = 4096;
+
+/// Everything that a node needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The routing servers to serve.
+    pub routers: Vec<RouterUrl>,
+    /// The chain; with a faucet, the account is funded from it when it is short.
+    pub ledger: LedgerConfig,
+    /// Owns the stake and is paid.
+    pub operator_key: SecretKey,
+    /// Signs receipts.
+    pub node_key: SecretKey,
+    /// What [`crate::run`] loads.
+    pub models: Vec<PathBuf>,
+    /// Octas per 1,000 tokens.
+    pub price: Price,
+    /// Bond up to this much.
+    pub stake: Octas,
+    /// Tasks that run at once, per model.
+    pub slots: u16,
+    /// Tasks that may wait.
+    pub queue: u16,
+    /// Where the machine is.
+    pub region: String,
+    /// A public description of the operator.
+    pub metadata_uri: String,
+    /// The operator's power cap for each task.
+    pub tokens_per_second_limit: Option<f64>,
+    /// Compute threads.
+    pub threads: Option<usize>,
+    /// Between lines about earnings.
+    pub earnings_every: Duration,
+    /// Limits of each link.
+    pub timing: Timing,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Check the path.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Fix the file.
+    #[error("the configuration {} is wrong: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// Change this value.
+    #[error("{setting}: {reason}")]
+    Value {
+        /// The flag.
+        setting: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key file cannot be used.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+}
+
+fn wrong(setting: &'static str, reason: impl Into<String>) -> ConfigError {
+    let reason = reason.into();
+    ConfigError::Value { setting, reason }
+}
+
+impl Config {
+    /// Defaults for everything but the chain and the keys; without routing servers and models.
+    pub fn new(ledger: LedgerConfig, operator_key: SecretKey, node_key: SecretKey) -> Self {
+        Self {
+            routers: Vec::new(),
+            ledger,
+            operator_key,
+            node_key,
+            models: Vec::new(),
+            price: Price { prompt: Octas(1000), output: Octas(2000) },
+            stake: Octas(1_000_000_000),
+            slots: 4,
+            queue: 16,
+            region: String::new(),
+            metadata_uri: String::new(),
+            tokens_per_second_limit: None,
+            threads: None,
+            earnings_every: Duration::from_secs(60),
+            timing: Timing::default(),
+        }
+    }
+
+    /// Reads the file, applies what was typed, makes missing keys, and checks the result.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the file or the flag to change.
+    pub fn resolve(args: RunArgs) -> Result<Self, ConfigError> {
+        let file = args.config.as_deref().map(read_file).transpose()?;
+        let settings = args.settings.over(file.unwrap_or_default());
+        let config = Self::of_settings(settings)?;
+        config.check()?;
+        if config.routers.is_empty() {
+            return Err(wrong("--router", "name at least one routing server"));
+        }
+        if config.models.is_empty() {
+            return Err(wrong("--model", "name at least one model directory"));
+        }
+        Ok(config)
+    }
+
+    fn of_settings(settings: Settings) -> Result<Self, ConfigError> {
+        let (operator_key, node_key) = keys(&settings)?;
+        let ledger = LedgerConfig {
+            url: settings.chain_url.unwrap_or_else(|| LOCALNET_URL.to_owned()),
+            faucet_url: settings.faucet_url,
+            contract: settings.contract.unwrap_or(LOCALNET_CONTRACT),
+        };
+        let default = Self::new(ledger, operator_key, node_key);
+        let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
+        Ok(Self {
+            routers: settings.router.unwrap_or_default(),
+            models: settings.model.unwrap_or_default(),
+            price: Price {
+                prompt: settings.price_prompt.unwrap_or(default.price.prompt),
+                output: settings.price_output.unwrap_or(default.price.output),
+            },
+            stake: settings.stake.unwrap_or(default.stake),
+            slots: settings.slots.unwrap_or(default.slots),
+            queue: settings.queue.unwrap_or(default.queue),
+            region: settings.region.unwrap_or_default(),
+            metadata_uri: settings.metadata_uri.unwrap_or_default(),
+            tokens_per_second_limit: settings.tokens_per_second,
+            threads: settings.threads,
+            earnings_every: seconds(settings.earnings_every, default.earnings_every),
+            timing: Timing {
+                heartbeat: seconds(settings.heartbeat, default.timing.heartbeat),
+                drain: seconds(settings.drain, default.timing.drain),
+                ..default.timing.clone()
+            },
+            ..default
+        })
+    }
+
+    /// Whether the values make sense, wherever they came from.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`].
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if !(1..=MAX_TASKS).contains(&self.slots) {
+            return Err(wrong("--slots", format!("must be 1 to {MAX_TASKS}")));
+        }
+        if self.queue > MAX_TASKS {
+            return Err(wrong("--queue", format!("must be at most {MAX_TASKS}")));
+        }
+        if self.threads == Some(0) {
+            return Err(wrong("--threads", "must be at least 1"));
+        }
+        if let Some(limit) = self.tokens_per_second_limit
+            && !(limit.is_finite() && limit > 0.0)
+        {
+            return Err(wrong("--tokens-per-second", "must be more than 0"));
+        }
+        let texts = [("--region", &self.region), ("--metadata-uri", &self.metadata_uri)];
+        for (setting, text) in texts {
+            if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) {
+                let reason = format!("must be one line of at most {MAX_TEXT_BYTES} bytes");
+                return Err(wrong(setting, reason));
+            }
+        }
+        let pauses =
+            [("--heartbeat", self.timing.heartbeat), ("--earnings-every", self.earnings_every)];
+        for (setting, pause) in pauses {
+            if pause.is_zero() || pause > Duration::from_secs(24 * 3600) {
+                return Err(wrong(setting, "must be at least 1 second and at most a day"));
+            }
+        }
+        // Silence is judged by the answers to the pings that go with heartbeats.
+        if self.timing.heartbeat * 2 > self.timing.idle {
+            let reason = format!("must be at most {:?}", self.timing.idle / 2);
+            return Err(wrong("--heartbeat", reason));
+        }
+        Ok(())
+    }
+
+    /// The configuration without its secrets, for people and programs.
+    pub fn summary(&self) -> serde_json::Value {
+        serde_json::json!({
+            "operator": self.operator_key.address(),
+            "node": self.node_key.public(),
+            "routers": self.routers.iter().map(RouterUrl::as_str).collect::<Vec<_>>(),
+            "models": self.models,
+            "chain_url": self.ledger.url,
+            "faucet_url": self.ledger.faucet_url,
+            "contract": self.ledger.contract,
+            "price_octas_per_1000_tokens": {
+                "prompt": self.price.prompt.0,
+                "output": self.price.output.0,
+            },
+            "stake_octas": self.stake.0,
+            "slots": self.slots,
+            "queue": self.queue,
+            "region": self.region,
+            "metadata_uri": self.metadata_uri,
+            "tokens_per_second_limit": self.tokens_per_second_limit,
+            "threads": self.threads,
+            "heartbeat_seconds": self.timing.heartbeat.as_secs(),
+            "drain_seconds": self.timing.drain.as_secs(),
+            "earnings_every_seconds": self.earnings_every.as_secs(),
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<Settings, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.into(), source };
+    let malformed = |reason: String| ConfigError::Malformed { path: path.into(), reason };
+    let length = fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(malformed(format!("it has {length} bytes")));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    toml::from_str(&text).map_err(|error| malformed(error.to_string()))
+}
+
+fn keys(settings: &Settings) -> Result<(SecretKey, SecretKey), ConfigError> {
+    let data_dir = match &settings.data_dir {
+        Some(folder) => folder.clone(),
+        None => std::env::home_dir()
+            .ok_or_else(|| wrong("--data-dir", "this account has no home directory; name one"))?
+            .join(".cactus/orchestrator"),
+    };
+    let file = |chosen: &Option<PathBuf>, name: &str| {
+        chosen.clone().unwrap_or_else(|| data_dir.join(name))
+    };
+    let operator = key_file::load_or_create(&file(&settings.key_file, "operator.key"))?;
+    let node = key_file::load_or_create(&file(&settings.node_key_file, "node.key"))?;
+    Ok((operator, node))
+}
