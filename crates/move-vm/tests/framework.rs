@@ -1,5 +1,7 @@
 //! The committed framework runs: coins are minted, moved and counted.
 
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use cactus_move_vm::{AccountAddress, CompiledModule, TypeTag};
@@ -50,7 +52,8 @@ fn minted_coins_move_and_none_is_lost() {
         .unwrap();
     assert_eq!((balance(&world, ALICE), balance(&world, BOB)), (700, 300));
     assert!(effects.gas_used > 0 && effects.gas_used < 1_000, "{}", effects.gas_used);
-    let types: Vec<String> = effects.events.iter().map(|event| event.type_tag.to_string()).collect();
+    let types: Vec<String> =
+        effects.events.iter().map(|event| event.type_tag.to_string()).collect();
     assert!(types.contains(&"0x1::fungible_asset::Withdraw".to_owned()), "{types:?}");
 }
 

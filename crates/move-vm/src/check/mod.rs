@@ -1,22 +1,64 @@
 //! Bytecode checks before anything is published. Each check is a file of its own, so that more
-//! can be added: structs, types and the operand stack, locals, links, compatibility.
+//! can be added: structs, constants, types and the operand stack, locals, links, compatibility.
+//! References are typed but their lifetimes are not checked yet.
 //! Never executes anything.
 
-use crate::failure::Outcome;
-use crate::loader::Source;
-use crate::{CompiledModule, VmError};
+mod abilities;
+mod blocks;
+mod compatibility;
+mod constants;
+mod link;
+mod locals;
+mod operands;
+mod structs;
+mod types;
+
+pub(crate) use compatibility::compatible;
+pub(crate) use link::link;
+
+use crate::format::{Code, FunctionDef, FunctionHandle, Token};
+use crate::{AbilitySet, CompiledModule, VmError};
 
 /// Checks a module by itself.
-pub(crate) fn module(_module: &CompiledModule) -> Result<(), VmError> {
-    Ok(())
+pub(crate) fn module(module: &CompiledModule) -> Result<(), VmError> {
+    structs::check(module)?;
+    constants::check(module)?;
+    module.function_defs.iter().try_for_each(|def| function(module, def))
 }
 
-/// Whether `new` may replace `old`.
-pub(crate) fn compatible(_old: &CompiledModule, _new: &CompiledModule) -> Result<(), VmError> {
-    Ok(())
+/// A function body with what the checks need to know of it.
+struct Body<'a> {
+    module: &'a CompiledModule,
+    handle: &'a FunctionHandle,
+    code: &'a Code,
+    /// Types of parameters and locals.
+    locals: Vec<&'a Token>,
 }
 
-/// Checks modules against what they import.
-pub(crate) fn link(_modules: &[&CompiledModule], _source: &Source) -> Outcome<()> {
-    Ok(())
+impl Body<'_> {
+    /// An error at an instruction.
+    fn error(&self, code: &'static str, at: usize) -> VmError {
+        let name = self.module.name(self.handle.name);
+        VmError::new(code, format!("{}::{name} at {at}", self.module.id()))
+    }
+
+    fn abilities(&self, token: &Token) -> AbilitySet {
+        abilities::of(self.module, token, &self.handle.type_params)
+    }
+}
+
+fn function(module: &CompiledModule, def: &FunctionDef) -> Result<(), VmError> {
+    let handle = module.handle_of(def);
+    let parameters = module.signature(handle.parameters);
+    let returns = module.signature(handle.returns);
+    let well_formed = |token: &Token| abilities::well_formed(module, token, &handle.type_params);
+    parameters.iter().chain(returns).try_for_each(well_formed)?;
+    let Some(code) = &def.code else { return Ok(()) };
+    let own = module.signature(code.locals);
+    own.iter().try_for_each(well_formed)?;
+    let locals = parameters.iter().chain(own).collect();
+    let body = Body { module, handle, code, locals };
+    let blocks = blocks::find(&body)?;
+    types::check(&body, &blocks)?;
+    locals::check(&body, &blocks, parameters.len())
 }
