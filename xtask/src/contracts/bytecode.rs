@@ -151,7 +151,7 @@ impl<'a> Reader<'a> {
 /// Appends `value` as ULEB128.
 pub fn write_number(bytes: &mut Vec<u8>, mut value: usize) {
     loop {
-        let low = (value & 0x7f) as u8;
+        let low = value.to_le_bytes()[0] & 0x7f;
         value >>= 7;
         if value == 0 {
             bytes.push(low);

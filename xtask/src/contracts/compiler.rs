@@ -78,6 +78,9 @@ pub struct Job {
     test: bool,
     #[arg(long)]
     filter: Option<String>,
+    /// Report each test's time and gas
+    #[arg(long)]
+    gas: bool,
 }
 
 impl Job {
@@ -89,7 +92,7 @@ impl Job {
         let outcome = if self.test {
             let options = TestOptions {
                 filter: self.filter,
-                report_statistics: true,
+                report_statistics: self.gas,
                 report_storage_on_error: false,
                 ignore_compile_warnings: false,
                 compute_coverage: false,
@@ -107,6 +110,9 @@ impl Job {
         if self.test {
             command.arg("--test");
         }
+        if self.gas {
+            command.arg("--gas");
+        }
         if let Some(filter) = &self.filter {
             command.args(["--filter", filter]);
         }
@@ -116,7 +122,13 @@ impl Job {
 
 /// Compiles the package at `package`; diagnostics are shown if it fails or warns.
 pub fn build(library: &Path, package: &Path) -> anyhow::Result<()> {
-    let job = Job { library: library.into(), package: package.into(), test: false, filter: None };
+    let job = Job {
+        library: library.into(),
+        package: package.into(),
+        test: false,
+        filter: None,
+        gas: false,
+    };
     let output = job.command()?.stdin(Stdio::null()).output()?;
     let diagnostics = [output.stdout, output.stderr].concat();
     let diagnostics = String::from_utf8_lossy(&diagnostics);
@@ -131,8 +143,13 @@ pub fn build(library: &Path, package: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs the unit tests of the package at `package`, with the runner's own report on stdout.
-pub fn test(library: &Path, package: &Path, filter: Option<String>) -> anyhow::Result<()> {
-    let job = Job { library: library.into(), package: package.into(), test: true, filter };
+pub fn test(
+    library: &Path,
+    package: &Path,
+    filter: Option<String>,
+    gas: bool,
+) -> anyhow::Result<()> {
+    let job = Job { library: library.into(), package: package.into(), test: true, filter, gas };
     let status = job.command()?.stdin(Stdio::null()).status()?;
     ensure!(status.success(), "the Move unit tests failed");
     Ok(())

@@ -28,6 +28,9 @@ pub enum Action {
     Test {
         /// Only tests whose `address::module::function` contains this
         filter: Option<String>,
+        /// Also print a table of each test's time and gas
+        #[arg(long)]
+        gas: bool,
     },
     /// `build --check`, then `test`: what CI runs
     Check,
@@ -40,10 +43,10 @@ pub fn run(action: Action) -> anyhow::Result<()> {
     match action {
         Action::Build { check: false } => write(&bytecode_dir(), &compile()?),
         Action::Build { check: true } => compare(&bytecode_dir(), &compile()?),
-        Action::Test { filter } => test(filter),
+        Action::Test { filter, gas } => test(filter, gas),
         Action::Check => {
             compare(&bytecode_dir(), &compile()?)?;
-            test(None)
+            test(None, false)
         }
         Action::Compile(job) => job.run_here(),
     }
@@ -82,10 +85,10 @@ fn compile() -> anyhow::Result<Files> {
     Ok(files)
 }
 
-fn test(filter: Option<String>) -> anyhow::Result<()> {
+fn test(filter: Option<String>, gas: bool) -> anyhow::Result<()> {
     let library = toolchain::library(&root())?;
     let stage = Stage::new(&root())?;
-    compiler::test(&library, &stage.contracts().dir, filter)
+    compiler::test(&library, &stage.contracts().dir, filter, gas)
 }
 
 fn write(dir: &Path, files: &Files) -> anyhow::Result<()> {
