@@ -18,7 +18,7 @@ use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
 use crate::request::{FinishReason, GenerateError, GenerateEvent, GenerateRequest};
 use crate::scheduler::{Limits, Next, Scheduler};
-use crate::sequence::{Job, Reply, count};
+use crate::sequence::{Job, Reply, cancel_queued, count};
 use crate::text::codec::Codec;
 
 /// The longest wait between two looks at cancellations while every sequence is held back by the
@@ -320,7 +320,7 @@ impl Prompts {
     /// The job, unless the request ends here.
     fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
         if self.stop.is_cancelled() || reply.is_cancelled() {
-            reply.cancelled_in_queue(0);
+            cancel_queued(&reply, Some(ticket), 0);
             return None;
         }
         let prompt = match request.check().and_then(|()| self.codec.prompt(&request.messages)) {
@@ -365,5 +365,5 @@ fn serve(mut scheduler: Scheduler, jobs: &Receiver<Job>, shutdown: &Cancellation
         next = scheduler.step(Instant::now());
     }
     scheduler.cancel_all(Instant::now());
-    jobs.iter().for_each(|job| job.reply.cancelled_in_queue(count(job.prompt.len())));
+    jobs.iter().for_each(Job::cancel);
 }

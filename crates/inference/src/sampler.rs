@@ -193,7 +193,7 @@ mod tests {
             [false, true, true, true, false]
         );
         assert_eq!(
-            support(Sampling { top_p: 0.8, ..base.clone() }),
+            support(Sampling { top_p: 0.75, ..base.clone() }),
             [false, true, false, true, false]
         );
         assert_eq!(

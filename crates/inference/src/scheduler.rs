@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::engine::{Chunk, Decode, Engine, EngineError, Prefill, SequenceId, Step, Tap};
 use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError};
-use crate::sequence::{Job, Sequence, count};
+use crate::sequence::{Job, Sequence};
 use crate::text::codec::Codec;
 
 /// Prompt tokens per step, over all sequences; bounds how long a decode step can be delayed.
@@ -77,7 +77,6 @@ impl Scheduler {
     pub(crate) fn step(&mut self, now: Instant) -> Next {
         self.drop_cancelled(now);
         self.admit(now);
-        self.gauges.set_active(self.running.len());
         self.prefill(now);
         self.decode(now);
         self.gauges.set_active(self.running.len());
@@ -86,9 +85,7 @@ impl Scheduler {
 
     /// Ends everything as cancelled.
     pub(crate) fn cancel_all(&mut self, now: Instant) {
-        for job in self.waiting.drain(..) {
-            job.reply.cancelled_in_queue(count(job.prompt.len()));
-        }
+        self.waiting.drain(..).for_each(Job::cancel);
         let all = self.running.iter().map(|sequence| (sequence.id, Ok(FinishReason::Cancelled)));
         let all: Vec<Ended> = all.collect();
         self.end(all, now);
@@ -96,13 +93,13 @@ impl Scheduler {
     }
 
     fn drop_cancelled(&mut self, now: Instant) {
-        self.waiting.retain(|job| {
-            let cancelled = job.reply.is_cancelled();
-            if cancelled {
-                job.reply.cancelled_in_queue(count(job.prompt.len()));
-            }
-            !cancelled
-        });
+        if self.waiting.iter().any(|job| job.reply.is_cancelled()) {
+            let jobs = std::mem::take(&mut self.waiting).into_iter();
+            let (cancelled, waiting): (Vec<Job>, _) =
+                jobs.partition(|job| job.reply.is_cancelled());
+            self.waiting = waiting;
+            cancelled.into_iter().for_each(Job::cancel);
+        }
         let cancelled = self.running.iter().filter(|sequence| sequence.is_cancelled());
         let cancelled: Vec<Ended> =
             cancelled.map(|sequence| (sequence.id, Ok(FinishReason::Cancelled))).collect();
@@ -118,6 +115,8 @@ impl Scheduler {
             match self.engine.reserve(id, job.prompt.len().saturating_add(job.max_tokens)) {
                 Ok(()) => {
                     self.next_id += 1;
+                    // Counted as active before its place in the queue is given up.
+                    self.gauges.set_active(self.running.len().saturating_add(1));
                     self.running.push(Sequence::start(id, job, now));
                 }
                 Err(EngineError::OutOfMemory { .. }) if !self.running.is_empty() => {

@@ -44,16 +44,24 @@ impl Reply {
             tracing::error!(?event, "an event found its channel full and was lost");
         }
     }
+}
 
-    /// Ends a request that never left the queue.
-    pub(crate) fn cancelled_in_queue(&self, prompt_tokens: u32) {
-        self.send(GenerateEvent::Finished {
-            reason: FinishReason::Cancelled,
-            prompt_tokens,
-            output_tokens: 0,
-            ttft: Duration::ZERO,
-            total: self.submitted.elapsed(),
-        });
+/// Ends a request that never left the queue, after giving up its place there.
+pub(crate) fn cancel_queued(reply: &Reply, ticket: Option<Ticket>, prompt_tokens: u32) {
+    drop(ticket);
+    reply.send(GenerateEvent::Finished {
+        reason: FinishReason::Cancelled,
+        prompt_tokens,
+        output_tokens: 0,
+        ttft: Duration::ZERO,
+        total: reply.submitted.elapsed(),
+    });
+}
+
+impl Job {
+    /// Ends it without an answer.
+    pub(crate) fn cancel(self) {
+        cancel_queued(&self.reply, self.ticket, count(self.prompt.len()));
     }
 }
 
@@ -74,8 +82,8 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Admits a job and says so to the caller.
     pub(crate) fn start(id: SequenceId, mut job: Job, now: Instant) -> Self {
-        job.reply.send(GenerateEvent::Started { prompt_tokens: count(job.prompt.len()) });
         job.ticket = None;
+        job.reply.send(GenerateEvent::Started { prompt_tokens: count(job.prompt.len()) });
         let answer = Answer::new(std::mem::take(&mut job.stop));
         let history = History::default();
         Self { id, job, prefilled: 0, next: None, due: now, history, answer, first_token: None }
