@@ -1,1 +1,32 @@
-//! .
+//! The routing server: an OpenAI-compatible API in front of many untrusted nodes. It picks a node
+//! for each request, streams the answer back, checks the signed receipt and settles on the chain.
+//! It never holds a client's money and never blocks a token on the chain or on disk.
+
+mod admission;
+mod app;
+mod args;
+mod auth;
+mod budget;
+pub mod chain;
+mod config;
+mod dispatch;
+mod error;
+mod exchange;
+mod key_store;
+mod link;
+mod metrics;
+mod nodes;
+mod openai;
+mod routes;
+mod server;
+mod settlement;
+mod statistics;
+mod streams;
+mod sync;
+mod trace;
+mod verify;
+
+pub use args::{Args, Limits};
+pub use config::Config;
+pub use dispatch::Weights;
+pub use server::{run, serve};

@@ -1,0 +1,169 @@
+//! Reserves a task's money before its first token, in memory, and undoes that unless the task is
+//! kept. The chain is asked only when the balance is unknown or seems too small.
+
+use crate::{
+    app::App, budget::Refusal, dispatch::exposure_limit, error::ApiError, settlement::store,
+    sync::lock,
+};
+use cactus_protocol::{Address, Octas, SignedOrder, TaskId};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// A balance younger than this is not asked for again because it is too small.
+const REFUSAL_AGE: Duration = Duration::from_millis(100);
+
+/// What a task would cost at most and who would be owed.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    /// The task.
+    pub task_id: TaskId,
+    /// The most that it can cost.
+    pub lock: Octas,
+    /// Who would be paid.
+    pub operator: Address,
+    /// What vouches for the work.
+    pub stake: Octas,
+}
+
+/// Why nothing is reserved.
+#[derive(Debug)]
+pub enum NotReserved {
+    /// The operator owes too much already: take another node.
+    Exposure,
+    /// Tell the client.
+    Refused(ApiError),
+}
+
+/// Reserved money. Dropping it gives the money back; [`Reservation::keep`] leaves that to the
+/// task's settlement.
+pub struct Reservation {
+    app: Arc<App>,
+    client: Address,
+    ask: Ask,
+    kept: bool,
+}
+
+impl Reservation {
+    /// From now on the task's settlement gives the money back.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.kept {
+            let refund = (self.ask.lock, Instant::now());
+            lock(&self.app.budget).finish(self.client, &self.ask.task_id, refund);
+            self.app.nodes.remove_exposure(&self.ask.operator, self.ask.lock);
+        }
+    }
+}
+
+/// Reserves a task's money against the payer's balance, the order and the operator's stake.
+///
+/// # Errors
+/// [`NotReserved`]; then nothing is reserved.
+pub async fn reserve(
+    app: &Arc<App>,
+    order: &SignedOrder,
+    ask: Ask,
+) -> Result<Reservation, NotReserved> {
+    reserve_money(app, order, ask).await.map_err(NotReserved::Refused)?;
+    let limit = exposure_limit(ask.stake, app.config.limits.exposure_milli);
+    if !app.nodes.add_exposure(ask.operator, ask.lock, limit) {
+        let refund = (ask.lock, Instant::now());
+        lock(&app.budget).finish(order.order.client, &ask.task_id, refund);
+        return Err(NotReserved::Exposure);
+    }
+    keep_balance_fresh(app, order.order.client);
+    Ok(Reservation { app: Arc::clone(app), client: order.order.client, ask, kept: false })
+}
+
+async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), ApiError> {
+    let attempt = || lock(&app.budget).reserve(&order.order, ask.task_id, ask.lock);
+    match attempt() {
+        Ok(()) => return Ok(()),
+        Err(Refusal::BalanceUnknown | Refusal::OrderUnknown) => ask_the_chain(app, order).await?,
+        Err(Refusal::Insufficient { .. }) => {
+            let client = order.order.client;
+            let started = lock(&app.budget).start_refresh(client, REFUSAL_AGE, Instant::now());
+            if started {
+                refresh_balance(app, client).await?;
+            }
+        }
+        Err(Refusal::OrderSpent { .. }) => {}
+    }
+    attempt().map_err(|refusal| payment_required(order, ask.lock, refusal))
+}
+
+fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiError {
+    let client = order.order.client;
+    let (code, message) = match refusal {
+        Refusal::Insufficient { available } => (
+            "insufficient_funds",
+            format!(
+                "this request may cost up to {lock} and {client} has {available} free in the \
+                 escrow: run `cactus deposit {}`",
+                lock.saturating_sub(available)
+            ),
+        ),
+        Refusal::OrderSpent { remaining } => (
+            "order_spent",
+            format!(
+                "this request may cost up to {lock} and the order has {remaining} left: sign a new \
+                 order, or create a new API key with `cactus key create`"
+            ),
+        ),
+        // Forgotten between asking and reserving: the caches are full.
+        Refusal::BalanceUnknown | Refusal::OrderUnknown => return ApiError::ChainAway,
+    };
+    ApiError::PaymentRequired { code, message }
+}
+
+/// Learns a balance and an order. The database knows every task that this server ever made under
+/// the order; the chain knows those of a lost database. The larger counts.
+async fn ask_the_chain(app: &App, order: &SignedOrder) -> Result<(), ApiError> {
+    let (client, order_id) = (order.order.client, order.order.order_id);
+    refresh_balance(app, client).await?;
+    if lock(&app.budget).order_used(&client, &order_id).is_none() {
+        let stored = store::order_used(&app.pool, &client, &order_id).await?;
+        let on_chain = app.chain.order_used(client, order_id).await;
+        let on_chain = on_chain.map_err(|error| {
+            tracing::warn!(%error, "an order cannot be checked");
+            ApiError::ChainAway
+        })?;
+        lock(&app.budget).learn_order(client, order_id, stored.max(on_chain));
+    }
+    Ok(())
+}
+
+async fn refresh_balance(app: &App, client: Address) -> Result<(), ApiError> {
+    let asked_at = Instant::now();
+    match app.chain.balance(client).await {
+        Ok(balance) => {
+            lock(&app.budget).learn_balance(client, balance.available, asked_at);
+            Ok(())
+        }
+        Err(error) => {
+            lock(&app.budget).end_refresh(client);
+            tracing::warn!(%error, "a balance cannot be checked");
+            Err(ApiError::ChainAway)
+        }
+    }
+}
+
+/// Asks for an old balance beside the request that uses it.
+fn keep_balance_fresh(app: &Arc<App>, client: Address) {
+    let age = Duration::from_millis(app.config.limits.balance_age_ms);
+    if lock(&app.budget).start_refresh(client, age, Instant::now()) {
+        let background = Arc::clone(app);
+        let refresh = async move {
+            // A failure is logged there, and the old balance serves on.
+            let _ = refresh_balance(&background, client).await;
+        };
+        app.exchanges.spawn_on(refresh, &app.runtime);
+    }
+}

@@ -1,0 +1,57 @@
+//! What all parts of the server share. It only holds; it does nothing by itself.
+
+use crate::{
+    auth::{ReplayCache, keys::ApiKeys},
+    budget::Budget,
+    chain::{Carrier, Chain},
+    config::Config,
+    metrics::Metrics,
+    nodes::Nodes,
+    settlement::Writer,
+    streams::Streams,
+};
+use cactus_protocol::{Address, Scope};
+use sqlx::SqlitePool;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// The server's shared state.
+pub struct App {
+    /// The checked configuration.
+    pub config: Config,
+    /// Where signatures count.
+    pub scope: Scope,
+    /// This server's account.
+    pub server: Address,
+    /// The chain, for questions.
+    pub chain: Arc<dyn Chain>,
+    /// Carries intents to the chain.
+    pub carrier: Arc<dyn Carrier>,
+    /// The database.
+    pub pool: SqlitePool,
+    /// Writes decisions about tasks.
+    pub writer: Writer,
+    /// Reserved money.
+    pub budget: Mutex<Budget>,
+    /// Linked nodes.
+    pub nodes: Nodes,
+    /// Live API keys.
+    pub keys: ApiKeys,
+    /// Nonces of signed requests.
+    pub replays: Mutex<ReplayCache>,
+    /// Answers under way.
+    pub streams: Arc<Streams>,
+    /// What is counted and timed.
+    pub metrics: Metrics,
+    /// Where exchanges run, whatever thread their request came in on.
+    pub runtime: Handle,
+    /// Exchanges under way; joined by `run`.
+    pub exchanges: TaskTracker,
+    /// Links; joined by `run`.
+    pub links: TaskTracker,
+    /// The server takes no new work.
+    pub stopping: CancellationToken,
+    /// Links must end now.
+    pub links_stop: CancellationToken,
+}

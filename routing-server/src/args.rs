@@ -1,0 +1,119 @@
+//! What was typed: flags, environment and the configuration file. It checks nothing; that is
+//! [`crate::config`]'s work.
+
+use crate::dispatch::Weights;
+use cactus_protocol::Hash;
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+/// The Cactus routing server: an OpenAI-compatible API in front of many untrusted GPUs.
+///
+/// Each value comes from its flag, else its environment variable, else the configuration file,
+/// else the default.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "cactus-router", version)]
+pub struct Args {
+    /// A TOML file with any of the values below, and the tables `weights`, `limits`, `models`.
+    #[arg(long, env = "CACTUS_ROUTER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:8787].
+    #[arg(long, env = "CACTUS_ROUTER_LISTEN")]
+    pub listen: Option<SocketAddr>,
+    /// The directory of the database.
+    #[arg(long, env = "CACTUS_ROUTER_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The file with the server's secret key; only its owner may read it (mode 0600).
+    #[arg(long, env = "CACTUS_ROUTER_KEY_FILE")]
+    pub key_file: Option<PathBuf>,
+    /// The chain's REST API [default: http://127.0.0.1:8788/v1].
+    #[arg(long, env = "CACTUS_ROUTER_CHAIN_URL")]
+    pub chain_url: Option<String>,
+    /// The account that holds the contracts.
+    #[arg(long, env = "CACTUS_ROUTER_CONTRACT")]
+    pub contract: Option<String>,
+    /// Log as JSON lines.
+    #[arg(long, env = "CACTUS_ROUTER_LOG_JSON")]
+    pub log_json: bool,
+}
+
+/// The configuration file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    /// As the flag.
+    pub listen: Option<SocketAddr>,
+    /// As the flag.
+    pub data_dir: Option<PathBuf>,
+    /// As the flag.
+    pub key_file: Option<PathBuf>,
+    /// As the flag.
+    pub chain_url: Option<String>,
+    /// As the flag.
+    pub contract: Option<String>,
+    /// How much each term of the score counts.
+    pub weights: Weights,
+    /// Bounds on what is accepted and awaited.
+    pub limits: Limits,
+    /// Revisions that models are pinned to, by id.
+    pub models: BTreeMap<String, Hash>,
+}
+
+/// Bounds on what is accepted and awaited. Times are in milliseconds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// The longest body, in bytes.
+    pub body_bytes: usize,
+    /// Answers under way, in all.
+    pub streams: usize,
+    /// Answers under way for one payer.
+    pub streams_per_payer: usize,
+    /// Linked nodes.
+    pub links: usize,
+    /// Nodes tried for one request.
+    pub attempts: usize,
+    /// Output tokens of a request that names no limit; the model's context bounds it too.
+    pub default_max_tokens: u32,
+    /// From sending a task to its first token.
+    pub first_token_ms: u64,
+    /// Between two tokens.
+    pub stall_ms: u64,
+    /// From sending a task to its last token.
+    pub task_ms: u32,
+    /// From connecting to `Hello`.
+    pub handshake_ms: u64,
+    /// After this age a balance is asked for again, beside the requests that use it.
+    pub balance_age_ms: u64,
+    /// How long a node whose receipt did not stand gets no task.
+    pub quarantine_ms: u64,
+    /// How long a lock stands on the chain before anyone may return it, in seconds. Long, so that
+    /// settlements survive an outage of the chain; the contract's `max_task_seconds` bounds it.
+    pub lock_seconds: u64,
+    /// How long streams may go on after the signal to stop.
+    pub drain_ms: u64,
+    /// The part of a stake that may be owed in unsettled tasks, in thousandths.
+    pub exposure_milli: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1 << 20,
+            streams: 1024,
+            streams_per_payer: 64,
+            links: 4096,
+            attempts: 3,
+            default_max_tokens: 1024,
+            first_token_ms: 30_000,
+            stall_ms: 30_000,
+            task_ms: 300_000,
+            handshake_ms: 10_000,
+            balance_age_ms: 2_000,
+            quarantine_ms: 600_000,
+            lock_seconds: 3_600,
+            drain_ms: 30_000,
+            exposure_milli: 500,
+        }
+    }
+}

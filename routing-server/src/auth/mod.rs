@@ -1,0 +1,160 @@
+//! Who asks and with whose money. Handlers that spend or reveal take an [`Authenticated`]; only
+//! this module makes one.
+
+mod body;
+pub mod keys;
+mod replay;
+
+pub use replay::ReplayCache;
+
+use crate::{app::App, error::ApiError, link::unix_ms, sync::lock};
+use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
+use bytes::Bytes;
+use cactus_protocol::{
+    Address, Hash, RequestClaim, RequestSignature, SignedOrder, Verified,
+    auth::{CLOCK_TOLERANCE_MS, ORDER_HEADER},
+};
+use futures::future::LocalBoxFuture;
+use replay::Replay;
+use std::sync::Arc;
+
+/// A payer who proved who it is.
+#[derive(Debug, Clone)]
+pub struct Payer {
+    client: Address,
+    order: Option<Arc<SignedOrder>>,
+    key_id: Option<String>,
+}
+
+impl Payer {
+    /// The API key that stands for the account, if one does.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// The account that pays.
+    pub fn client(&self) -> Address {
+        self.client
+    }
+
+    /// The order that came with the request or stands behind the API key, if any.
+    pub fn order(&self) -> Option<&Arc<SignedOrder>> {
+        self.order.as_ref()
+    }
+
+    /// The order, which spending takes.
+    ///
+    /// # Errors
+    /// Says how to get one when there is none, or when it has expired.
+    pub fn mandate(&self) -> Result<Arc<SignedOrder>, ApiError> {
+        let order = self.order.clone();
+        let order = order.ok_or_else(|| ApiError::PaymentRequired {
+            code: "order_required",
+            message: format!(
+                "send a signed order in {ORDER_HEADER}, or create an API key: `cactus key create`"
+            ),
+        })?;
+        if order.order.expires_seconds <= unix_ms() / 1000 {
+            return Err(ApiError::PaymentRequired {
+                code: "order_expired",
+                message: "the order has expired: sign a new one, or create a new API key".into(),
+            });
+        }
+        Ok(order)
+    }
+}
+
+/// A request whose sender is known, with its body.
+#[derive(Debug)]
+pub struct Authenticated {
+    /// Who.
+    pub payer: Payer,
+    /// The whole body, within the limit.
+    pub body: Bytes,
+}
+
+impl FromRequest for Authenticated {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let (request, payload) = (request.clone(), payload.take());
+        Box::pin(async move {
+            let app = request.app_data::<web::Data<App>>().cloned();
+            let app = app.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no app data")))?;
+            let body = body::read(&request, payload, app.config.limits.body_bytes).await?;
+            let payer = authenticate(&app, &request, &body)?;
+            Ok(Self { payer, body })
+        })
+    }
+}
+
+fn authenticate(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Payer, ApiError> {
+    let value = header_text(request, header::AUTHORIZATION.as_str()).ok_or_else(|| {
+        let text = "no credentials: send `Authorization: Bearer ck_…` or a signed request";
+        ApiError::Unauthenticated(text.into())
+    })?;
+    if let Some(text) = value.strip_prefix("Bearer ") {
+        let key = app.keys.find(text.trim()).ok_or_else(|| {
+            ApiError::Unauthenticated("unknown or revoked API key: `cactus key create`".into())
+        })?;
+        return Ok(Payer { client: key.client, order: Some(key.order), key_id: Some(key.id) });
+    }
+    let signature = RequestSignature::parse_header(value)
+        .ok_or_else(|| ApiError::Unauthenticated("the credentials cannot be read".into()))?;
+    let claim = check_claim(app, request, (signature, body))?;
+    let order = header_text(request, ORDER_HEADER)
+        .map(|text| check_order(app, text, claim.client))
+        .transpose()?;
+    Ok(Payer { client: claim.client, order, key_id: None })
+}
+
+/// The claim must be about this very request, at this server, now, once.
+fn check_claim(
+    app: &App,
+    request: &HttpRequest,
+    (signature, body): (RequestSignature, &[u8]),
+) -> Result<Verified<RequestClaim>, ApiError> {
+    let refuse = |text: &str| Err(ApiError::Unauthenticated(text.into()));
+    let Ok(claim) = signature.verify(app.scope) else {
+        return refuse("the signature does not match the account or this network");
+    };
+    let path = request.uri().path_and_query().map_or("", |p| p.as_str());
+    let is_this_request = claim.server == app.server
+        && claim.method == request.method().as_str()
+        && claim.path == path
+        && claim.body_hash == Hash::of(body);
+    if !is_this_request {
+        return refuse("the signature is for another request or server");
+    }
+    let now_ms = unix_ms();
+    if now_ms.abs_diff(claim.time_ms) > CLOCK_TOLERANCE_MS {
+        return refuse("the request's clock is more than a minute off");
+    }
+    match lock(&app.replays).accept(claim.client, claim.nonce, now_ms) {
+        Ok(()) => Ok(claim),
+        Err(Replay::Used) => refuse("the nonce was used already"),
+        Err(Replay::Full) => Err(ApiError::Busy {
+            code: "rate_limit_exceeded",
+            message: "too many signed requests; use an API key".into(),
+        }),
+    }
+}
+
+/// Reads an order and checks that it lets this server spend this client's money.
+fn check_order(app: &App, text: &str, client: Address) -> Result<Arc<SignedOrder>, ApiError> {
+    let refuse =
+        |text: &str| ApiError::PaymentRequired { code: "order_invalid", message: text.into() };
+    let order = SignedOrder::parse_header(text)
+        .and_then(|order| order.verify(app.scope).ok())
+        .ok_or_else(|| refuse("the order's signature does not match its account or this network"))?
+        .into_inner();
+    if order.order.client != client || order.order.server != app.server {
+        return Err(refuse("the order is for another client or server"));
+    }
+    Ok(Arc::new(order))
+}
+
+fn header_text<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}

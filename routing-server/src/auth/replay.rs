@@ -1,0 +1,103 @@
+//! Remembers the nonces of signed requests for as long as their time could still be accepted.
+//! Bounded: when it is full, new signed requests must wait rather than old ones be forgotten.
+
+use cactus_protocol::{Address, auth::CLOCK_TOLERANCE_MS};
+use std::{collections::HashSet, mem};
+
+/// Nonces per generation.
+const CAPACITY: usize = 200_000;
+
+type Nonce = (Address, [u8; 16]);
+
+/// Why a nonce is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// It was used already.
+    Used,
+    /// Too many requests lately.
+    Full,
+}
+
+/// Two generations: a nonce is remembered for one to two spans in which its time is acceptable.
+#[derive(Debug, Default)]
+pub struct ReplayCache {
+    current: HashSet<Nonce>,
+    previous: HashSet<Nonce>,
+    began_ms: u64,
+}
+
+impl ReplayCache {
+    /// Accepts a nonce once.
+    ///
+    /// # Errors
+    /// [`Replay`] when it was used, or cannot be remembered.
+    pub fn accept(&mut self, client: Address, nonce: [u8; 16], now_ms: u64) -> Result<(), Replay> {
+        self.turn(now_ms);
+        let nonce = (client, nonce);
+        if self.current.contains(&nonce) || self.previous.contains(&nonce) {
+            return Err(Replay::Used);
+        }
+        if self.current.len() >= CAPACITY {
+            return Err(Replay::Full);
+        }
+        self.current.insert(nonce);
+        Ok(())
+    }
+
+    /// A claim of time `t` is acceptable from `t - tolerance` to `t + tolerance`.
+    fn turn(&mut self, now_ms: u64) {
+        let span = 2 * CLOCK_TOLERANCE_MS;
+        let age = now_ms.saturating_sub(self.began_ms);
+        if age <= span {
+            return;
+        }
+        let current = mem::take(&mut self.current);
+        self.previous = if age > 2 * span { HashSet::new() } else { current };
+        self.began_ms = now_ms;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLIENT: Address = Address([1; 32]);
+    const START: u64 = 1_000_000;
+
+    #[test]
+    fn a_nonce_is_refused_for_as_long_as_its_time_could_be_accepted() {
+        for offset in [0, 1, 100_000, 119_999] {
+            let mut cache = ReplayCache::default();
+            cache.accept(CLIENT, [0; 16], START).unwrap();
+            cache.accept(CLIENT, [1; 16], START + offset).unwrap();
+            let last = START + offset + 2 * CLOCK_TOLERANCE_MS;
+            for now in [START + offset, last - 1, last] {
+                let again = cache.accept(CLIENT, [1; 16], now);
+                assert_eq!(again, Err(Replay::Used), "{offset} {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn nonces_of_different_clients_do_not_collide_and_old_ones_are_forgotten() {
+        let mut cache = ReplayCache::default();
+        cache.accept(CLIENT, [1; 16], START).unwrap();
+        cache.accept(Address([2; 32]), [1; 16], START).unwrap();
+        for turn in 1..=3 {
+            let now = START + turn * (2 * CLOCK_TOLERANCE_MS + 1);
+            let _ = cache.accept(CLIENT, [9; 16], now);
+        }
+        assert_eq!(cache.previous.len() + cache.current.len(), 1);
+    }
+
+    #[test]
+    fn a_full_cache_refuses_rather_than_forgets() {
+        let mut cache = ReplayCache::default();
+        for n in 0..CAPACITY {
+            let mut nonce = [0; 16];
+            nonce[..8].copy_from_slice(&n.to_le_bytes());
+            cache.accept(CLIENT, nonce, START).unwrap();
+        }
+        assert_eq!(cache.accept(CLIENT, [255; 16], START), Err(Replay::Full));
+    }
+}

@@ -1,0 +1,326 @@
+//! Money that requests have reserved and the chain does not show yet. A payer's spending is
+//! bounded here before the first token, without asking the chain; the contract bounds it again.
+//! Pure but for its maps: it sends nothing and reads no clock.
+
+use cactus_protocol::{Address, Octas, Order, OrderId, TaskId};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// Payers remembered at most; beyond, those without reservations are forgotten.
+const MAX_ACCOUNTS: usize = 100_000;
+/// Orders remembered per payer; beyond, those without live locks are forgotten and asked for again.
+const MAX_ORDERS: usize = 1_000;
+
+/// Why money cannot be reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The payer's balance was never asked for.
+    BalanceUnknown,
+    /// What was spent under the order was never asked for.
+    OrderUnknown,
+    /// The balance does not cover the lock.
+    Insufficient {
+        /// What is free.
+        available: Octas,
+    },
+    /// The order does not cover the lock.
+    OrderSpent {
+        /// What is left of it.
+        remaining: Octas,
+    },
+}
+
+/// A balance as the chain showed it.
+#[derive(Debug, Clone, Copy)]
+struct Snapshot {
+    available: Octas,
+    /// When the question was sent: what the chain confirmed before is inside.
+    asked_at: Instant,
+}
+
+/// A lock that the snapshot may not contain.
+#[derive(Debug, Clone, Copy)]
+struct Lock {
+    amount: Octas,
+    order: OrderId,
+    /// When the chain was seen to hold the lock.
+    landed_at: Option<Instant>,
+    /// The task is over; `amount` is what was paid.
+    finished: bool,
+}
+
+impl Lock {
+    fn new(order: OrderId, amount: Octas) -> Self {
+        Self { amount, order, landed_at: None, finished: false }
+    }
+
+    fn is_inside(&self, snapshot: Snapshot) -> bool {
+        self.landed_at.is_some_and(|at| at < snapshot.asked_at)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Account {
+    snapshot: Option<Snapshot>,
+    locks: HashMap<TaskId, Lock>,
+    /// Live locks and settled amounts by order.
+    orders: HashMap<OrderId, Octas>,
+    /// Whether somebody asks the chain now.
+    refreshing: bool,
+}
+
+impl Account {
+    /// What is free: the snapshot less every lock that it does not contain.
+    fn available(&self) -> Option<Octas> {
+        let snapshot = self.snapshot?;
+        let outside = self.locks.values().filter(|lock| !lock.is_inside(snapshot));
+        let outside = Octas::checked_sum(outside.map(|lock| lock.amount));
+        Some(outside.map_or(Octas::ZERO, |sum| snapshot.available.saturating_sub(sum)))
+    }
+}
+
+/// All payers' reservations.
+#[derive(Debug, Default)]
+pub struct Budget {
+    accounts: HashMap<Address, Account>,
+}
+
+impl Budget {
+    /// Reserves `lock` for a task under an order.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing is reserved.
+    pub fn reserve(&mut self, order: &Order, task_id: TaskId, lock: Octas) -> Result<(), Refusal> {
+        let account = self.accounts.get_mut(&order.client);
+        let account = account.ok_or(Refusal::BalanceUnknown)?;
+        let available = account.available().ok_or(Refusal::BalanceUnknown)?;
+        let used = account.orders.get_mut(&order.order_id);
+        let used = used.ok_or(Refusal::OrderUnknown)?;
+        let remaining = order.max_total.saturating_sub(*used);
+        if lock > remaining {
+            return Err(Refusal::OrderSpent { remaining });
+        }
+        if lock > available {
+            return Err(Refusal::Insufficient { available });
+        }
+        *used = used.checked_add(lock).ok_or(Refusal::OrderSpent { remaining })?;
+        let lock = Lock::new(order.order_id, lock);
+        account.locks.insert(task_id, lock);
+        Ok(())
+    }
+
+    /// What was spent under an order before this process started; ignored once it is known.
+    pub fn learn_order(&mut self, client: Address, order: OrderId, used: Octas) {
+        self.make_room();
+        let account = self.accounts.entry(client).or_default();
+        if account.orders.len() >= MAX_ORDERS {
+            let is_live = |id: &OrderId| account.locks.values().any(|lock| lock.order == *id);
+            account.orders.retain(|id, _| is_live(id));
+        }
+        account.orders.entry(order).or_insert(used);
+    }
+
+    /// A lock of an earlier process that is still live; [`Self::learn_order`] counts it already.
+    pub fn recover(&mut self, client: Address, task_id: TaskId, (order, lock): (OrderId, Octas)) {
+        let account = self.accounts.entry(client).or_default();
+        account.locks.insert(task_id, Lock::new(order, lock));
+    }
+
+    /// The chain answered a question that was sent at `asked_at`.
+    pub fn learn_balance(&mut self, client: Address, available: Octas, asked_at: Instant) {
+        self.make_room();
+        let account = self.accounts.entry(client).or_default();
+        account.refreshing = false;
+        if account.snapshot.is_none_or(|s| s.asked_at <= asked_at) {
+            let snapshot = Snapshot { available, asked_at };
+            account.snapshot = Some(snapshot);
+            let is_needed = |lock: &Lock| !lock.finished || !lock.is_inside(snapshot);
+            account.locks.retain(|_, lock| is_needed(lock));
+        }
+    }
+
+    /// Whether the balance is older than `age` and nobody asks yet; the caller then asks.
+    pub fn start_refresh(&mut self, client: Address, age: Duration, now: Instant) -> bool {
+        let Some(account) = self.accounts.get_mut(&client) else {
+            return false;
+        };
+        let is_old = |s: Snapshot| now.saturating_duration_since(s.asked_at) > age;
+        let start = !account.refreshing && account.snapshot.is_none_or(is_old);
+        account.refreshing |= start;
+        start
+    }
+
+    /// The question was not answered.
+    pub fn end_refresh(&mut self, client: Address) {
+        if let Some(account) = self.accounts.get_mut(&client) {
+            account.refreshing = false;
+        }
+    }
+
+    /// The chain holds the task's lock.
+    pub fn landed(&mut self, client: Address, task_id: &TaskId, now: Instant) {
+        let account = self.accounts.get_mut(&client);
+        if let Some(lock) = account.and_then(|a| a.locks.get_mut(task_id)) {
+            lock.landed_at.get_or_insert(now);
+        }
+    }
+
+    /// The task is over on the chain: `refund` of its lock is the payer's again. What was paid
+    /// stays subtracted until the next snapshot shows it.
+    pub fn finish(&mut self, client: Address, task_id: &TaskId, (refund, now): (Octas, Instant)) {
+        let Some(account) = self.accounts.get_mut(&client) else {
+            return;
+        };
+        let Some(lock) = account.locks.get_mut(task_id) else {
+            return;
+        };
+        if let Some(used) = account.orders.get_mut(&lock.order) {
+            *used = used.saturating_sub(refund);
+        }
+        lock.landed_at.get_or_insert(now);
+        lock.finished = true;
+        lock.amount = lock.amount.saturating_sub(refund);
+        let is_shown = account.snapshot.is_some_and(|s| lock.is_inside(s));
+        if lock.amount == Octas::ZERO || is_shown {
+            account.locks.remove(task_id);
+        }
+    }
+
+    /// What was spent or is locked under an order, if known.
+    pub fn order_used(&self, client: &Address, order: &OrderId) -> Option<Octas> {
+        self.accounts.get(client)?.orders.get(order).copied()
+    }
+
+    fn make_room(&mut self) {
+        if self.accounts.len() >= MAX_ACCOUNTS {
+            self.accounts.retain(|_, account| !account.locks.is_empty() || account.refreshing);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const CLIENT: Address = Address([1; 32]);
+
+    fn order(max_total: u64) -> Order {
+        Order {
+            chain_id: 4,
+            client: CLIENT,
+            server: Address([2; 32]),
+            order_id: OrderId([3; 32]),
+            max_total: Octas(max_total),
+            max_per_task: Octas(max_total),
+            expires_seconds: u64::MAX,
+        }
+    }
+
+    fn task(n: u8) -> TaskId {
+        TaskId([n; 32])
+    }
+
+    fn funded(available: u64, now: Instant) -> Budget {
+        let mut budget = Budget::default();
+        budget.learn_balance(CLIENT, Octas(available), now);
+        budget.learn_order(CLIENT, OrderId([3; 32]), Octas::ZERO);
+        budget
+    }
+
+    #[test]
+    fn nothing_is_reserved_before_balance_and_order_are_known() {
+        let mut budget = Budget::default();
+        let refusal = budget.reserve(&order(9), task(1), Octas(1));
+        assert_eq!(refusal, Err(Refusal::BalanceUnknown));
+        budget.learn_balance(CLIENT, Octas(5), Instant::now());
+        let refusal = budget.reserve(&order(9), task(1), Octas(1));
+        assert_eq!(refusal, Err(Refusal::OrderUnknown));
+    }
+
+    #[test]
+    fn reservations_add_up_against_balance_and_order() {
+        let mut budget = funded(100, Instant::now());
+        assert_eq!(budget.reserve(&order(150), task(1), Octas(60)), Ok(()));
+        let refusal = budget.reserve(&order(150), task(2), Octas(60));
+        let available = Octas(40);
+        assert_eq!(refusal, Err(Refusal::Insufficient { available }));
+        let refusal = budget.reserve(&order(90), task(2), Octas(40));
+        let remaining = Octas(30);
+        assert_eq!(refusal, Err(Refusal::OrderSpent { remaining }));
+    }
+
+    #[test]
+    fn a_lock_inside_the_snapshot_is_not_subtracted_twice() {
+        let start = Instant::now();
+        let mut budget = funded(100, start);
+        budget.reserve(&order(1_000), task(1), Octas(60)).unwrap();
+        budget.landed(CLIENT, &task(1), start + Duration::from_secs(1));
+        budget.learn_balance(CLIENT, Octas(40), start + Duration::from_secs(2));
+        assert_eq!(budget.reserve(&order(1_000), task(2), Octas(40)), Ok(()));
+    }
+
+    #[test]
+    fn a_refund_restores_the_order_and_the_balance() {
+        let start = Instant::now();
+        let mut budget = funded(100, start);
+        budget.reserve(&order(100), task(1), Octas(100)).unwrap();
+        budget.finish(CLIENT, &task(1), (Octas(100), start));
+        assert_eq!(budget.reserve(&order(100), task(2), Octas(100)), Ok(()));
+    }
+
+    #[test]
+    fn what_was_paid_stays_subtracted_until_the_chain_shows_it() {
+        let start = Instant::now();
+        let mut budget = funded(100, start);
+        budget.reserve(&order(1_000), task(1), Octas(60)).unwrap();
+        budget.finish(CLIENT, &task(1), (Octas(50), start + Duration::from_secs(1)));
+        let refusal = budget.reserve(&order(1_000), task(2), Octas(91));
+        let available = Octas(90);
+        assert_eq!(refusal, Err(Refusal::Insufficient { available }));
+        budget.learn_balance(CLIENT, Octas(90), start + Duration::from_secs(2));
+        assert_eq!(budget.reserve(&order(1_000), task(2), Octas(90)), Ok(()));
+    }
+
+    #[test]
+    fn one_question_at_a_time_is_sent_for_an_old_balance() {
+        let start = Instant::now();
+        let mut budget = funded(1, start);
+        let (age, later) = (Duration::from_secs(5), start + Duration::from_secs(6));
+        assert!(!budget.start_refresh(CLIENT, age, start));
+        assert!(budget.start_refresh(CLIENT, age, later));
+        assert!(!budget.start_refresh(CLIENT, age, later));
+        budget.learn_balance(CLIENT, Octas(1), later);
+        assert!(!budget.start_refresh(CLIENT, age, later));
+    }
+
+    proptest! {
+        #[test]
+        fn locks_never_exceed_the_balance_or_the_order(
+            balance in 0u64..1_000,
+            total in 0u64..1_000,
+            steps in prop::collection::vec((0u8..12, 0u64..300, any::<bool>()), 0..60),
+        ) {
+            let now = Instant::now();
+            let mut budget = funded(balance, now);
+            let mut live: HashMap<u8, u64> = HashMap::new();
+            for (id, amount, finish) in steps {
+                if finish {
+                    if let Some(lock) = live.remove(&id) {
+                        budget.finish(CLIENT, &task(id), (Octas(lock), now));
+                    }
+                } else if !live.contains_key(&id)
+                    && budget.reserve(&order(total), task(id), Octas(amount)).is_ok()
+                {
+                    live.insert(id, amount);
+                }
+                let locked: u64 = live.values().sum();
+                prop_assert!(locked <= balance && locked <= total);
+                let used = budget.order_used(&CLIENT, &OrderId([3; 32])).unwrap();
+                prop_assert_eq!(used.0, locked);
+            }
+        }
+    }
+}

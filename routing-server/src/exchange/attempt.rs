@@ -1,0 +1,148 @@
+//! One task at one node, from sending it to its last frame. It judges nothing: what came back is
+//! handed on.
+
+use super::{
+    delivery::{Delivery, Served, Undeliverable},
+    failure::Failure,
+    plan::Choice,
+};
+use crate::{
+    app::App,
+    link::{LinkEvent, Subscription},
+    verify::{Assigned, Received},
+};
+use cactus_protocol::{
+    OutputHasher, Receipt, Signed,
+    frame::{Delta, Done},
+};
+use std::time::{Duration, Instant};
+
+/// A task that was sent.
+pub struct Attempt {
+    /// Who was asked for what.
+    pub assigned: Assigned,
+    /// The node and its place in the ranking.
+    pub choice: Choice,
+    /// The prompt provably fits the node's context.
+    pub fits: bool,
+    /// When the task was sent.
+    pub sent_at: Instant,
+    /// What comes back.
+    pub subscription: Subscription,
+}
+
+/// The times of an attempt.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// From sending to the first delta.
+    pub first_delta_after: Option<Duration>,
+    /// From sending to the end.
+    pub total: Duration,
+}
+
+/// What came of an attempt.
+pub struct Ended {
+    /// The times so far.
+    pub times: Times,
+    /// Everything for verification, or why there is nothing.
+    pub result: Result<(Received, Signed<Receipt>), Failure>,
+}
+
+struct Progress {
+    output: OutputHasher,
+    first_delta_after: Option<Duration>,
+}
+
+impl Attempt {
+    /// Who answers.
+    pub fn served(&self) -> Served {
+        Served { task_id: self.assigned.task_id, node: self.assigned.node }
+    }
+
+    /// When nobody wants the answer any more.
+    pub fn deadline(&self, app: &App) -> Instant {
+        self.sent_at + Duration::from_millis(app.config.limits.task_ms.into())
+    }
+
+    /// Passes the answer on as it comes, to its end.
+    pub async fn follow(&mut self, app: &App, delivery: &mut Delivery) -> Ended {
+        let mut progress = Progress { output: OutputHasher::default(), first_delta_after: None };
+        let done = self.pump(app, delivery, &mut progress).await;
+        let total = self.sent_at.elapsed();
+        let first_delta_after = progress.first_delta_after;
+        let result = done.map(|done| {
+            let received = Received {
+                output: progress.output,
+                first_delta_after,
+                done_after: total,
+                finish_reason: done.finish_reason,
+            };
+            (received, done.receipt)
+        });
+        let times = Times { first_delta_after, total };
+        Ended { times, result }
+    }
+
+    async fn pump(
+        &mut self,
+        app: &App,
+        delivery: &mut Delivery,
+        progress: &mut Progress,
+    ) -> Result<Box<Done>, Failure> {
+        loop {
+            let event = self.wait(app, delivery, progress).await?;
+            match event {
+                Some(LinkEvent::Delta(delta)) => {
+                    self.pass_on(app, delivery, (progress, delta)).await?;
+                }
+                Some(LinkEvent::Done(done)) => return Ok(done),
+                Some(LinkEvent::Failed(failed)) => {
+                    return Err(Failure::of_frame(failed, self.fits));
+                }
+                Some(LinkEvent::Violation(violation)) => {
+                    return Err(Failure::Violation(violation));
+                }
+                None => return Err(Failure::LinkLost),
+            }
+        }
+    }
+
+    /// The next event, within the limits. Both branches are cancel-safe.
+    async fn wait(
+        &mut self,
+        app: &App,
+        delivery: &Delivery,
+        progress: &Progress,
+    ) -> Result<Option<LinkEvent>, Failure> {
+        let limits = &app.config.limits;
+        let (pause, late) = match progress.first_delta_after {
+            None => (limits.first_token_ms, Failure::NoFirstToken),
+            Some(_) => (limits.stall_ms, Failure::Stalled),
+        };
+        let pause_ends = Instant::now() + Duration::from_millis(pause);
+        let deadline = self.deadline(app);
+        let (limit, late) =
+            if deadline < pause_ends { (deadline, Failure::Overdue) } else { (pause_ends, late) };
+        tokio::select! {
+            () = delivery.client_gone() => Err(Failure::ClientGone),
+            event = tokio::time::timeout_at(limit.into(), self.subscription.next()) => {
+                event.map_err(|_| late)
+            }
+        }
+    }
+
+    async fn pass_on(
+        &self,
+        app: &App,
+        delivery: &mut Delivery,
+        (progress, delta): (&mut Progress, Delta),
+    ) -> Result<(), Failure> {
+        progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
+        progress.output.update(&delta.token_ids, &delta.text);
+        let passed = delivery.part(self.served(), delta.text, self.deadline(app));
+        passed.await.map_err(|undeliverable| match undeliverable {
+            Undeliverable::Gone => Failure::ClientGone,
+            Undeliverable::Slow => Failure::ClientSlow,
+        })
+    }
+}

@@ -1,0 +1,137 @@
+//! The way from an exchange back to its HTTP request: events as they come, or all at once when
+//! the answer stands. It notices at once when the client leaves.
+
+use crate::{error::ApiError, openai::response::Usage};
+use cactus_protocol::{FinishReason, PublicKey, TaskId};
+use serde_json::Value;
+use std::time::Instant;
+use tokio::sync::mpsc;
+
+/// Events that may wait for the client's connection.
+const CAPACITY: usize = 16;
+
+/// Who answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// The attempt.
+    pub task_id: TaskId,
+    /// The node.
+    pub node: PublicKey,
+}
+
+/// A complete, verified answer whose payment is on disk.
+#[derive(Debug)]
+pub struct Finished {
+    /// Who answered.
+    pub served: Served,
+    /// Why it ended.
+    pub reason: FinishReason,
+    /// Token counts of the verified receipt.
+    pub usage: Usage,
+    /// The `cactus` object.
+    pub cactus: Value,
+    /// The text, unless it was streamed.
+    pub text: String,
+}
+
+/// From an exchange to its HTTP request.
+#[derive(Debug)]
+pub enum Reply {
+    /// The first token came; streams only.
+    Started(Served),
+    /// More text; streams only.
+    Text(String),
+    /// The end.
+    Finished(Box<Finished>),
+    /// There is no answer, or no more of it.
+    Failed(ApiError),
+}
+
+/// The client left or does not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undeliverable {
+    /// Left.
+    Gone,
+    /// Does not read.
+    Slow,
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub struct Delivery {
+    replies: mpsc::Sender<Reply>,
+    streams: bool,
+    started: bool,
+    text: String,
+}
+
+/// Both halves.
+pub fn channel(streams: bool) -> (Delivery, mpsc::Receiver<Reply>) {
+    let (replies, receiver) = mpsc::channel(CAPACITY);
+    let delivery = Delivery { replies, streams, started: false, text: String::new() };
+    (delivery, receiver)
+}
+
+impl Delivery {
+    /// Whether the client has seen any of the answer, so that no other node may start over.
+    pub fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// Completes when the client leaves.
+    pub async fn client_gone(&self) {
+        self.replies.closed().await;
+    }
+
+    /// Forgets what another node said.
+    pub fn restart(&mut self) {
+        self.text.clear();
+    }
+
+    /// Part of an answer came.
+    ///
+    /// # Errors
+    /// [`Undeliverable`] when the client left, or does not read until `deadline`.
+    pub async fn part(
+        &mut self,
+        served: Served,
+        text: String,
+        deadline: Instant,
+    ) -> Result<(), Undeliverable> {
+        if !self.streams {
+            self.text.push_str(&text);
+            return Ok(());
+        }
+        if !self.started {
+            self.started = true;
+            self.send(Reply::Started(served), deadline).await?;
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        self.send(Reply::Text(text), deadline).await
+    }
+
+    /// The answer stands. Nobody waits for a client that left.
+    pub async fn finish(&mut self, mut finished: Finished, deadline: Instant) {
+        let started = self.started || !self.streams;
+        if !started {
+            let _ = self.send(Reply::Started(finished.served), deadline).await;
+        }
+        finished.text = std::mem::take(&mut self.text);
+        let _ = self.send(Reply::Finished(Box::new(finished)), deadline).await;
+    }
+
+    /// There is no answer.
+    pub async fn fail(&mut self, error: ApiError, deadline: Instant) {
+        let _ = self.send(Reply::Failed(error), deadline).await;
+    }
+
+    async fn send(&self, reply: Reply, deadline: Instant) -> Result<(), Undeliverable> {
+        match tokio::time::timeout_at(deadline.into(), self.replies.send(reply)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Undeliverable::Gone),
+            Err(_) => Err(Undeliverable::Slow),
+        }
+    }
+}

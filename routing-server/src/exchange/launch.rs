@@ -1,0 +1,126 @@
+//! Sends a request to the best node that takes it: reserve the money, send the task, queue the
+//! lock. In this order, and undone when a step fails.
+
+use super::{Exchange, attempt::Attempt, plan::Choice};
+use crate::{
+    admission::{self, Ask, NotReserved},
+    error::ApiError,
+    link::{self, LinkBusy, unix_ms},
+    settlement::NewTask,
+    verify::Assigned,
+};
+use cactus_protocol::{
+    TaskId,
+    frame::{INITIAL_CREDITS, Task},
+};
+use std::{sync::Arc, time::Instant};
+
+/// How far the chain's clock may be behind this server's, in seconds.
+const CLOCK_MARGIN_SECONDS: u64 = 60;
+
+/// Why a choice did not take the task.
+enum NotSent {
+    /// Try the next one.
+    Busy,
+    /// No other choice would help.
+    Refused(ApiError),
+}
+
+impl Exchange {
+    /// Sends the request to the first choice that takes it.
+    pub(super) async fn launch(&mut self) -> Result<Attempt, ApiError> {
+        while let Some(choice) = self.choices.pop_front() {
+            match self.send_to(choice).await {
+                Ok(attempt) => return Ok(attempt),
+                Err(NotSent::Busy) => {}
+                Err(NotSent::Refused(error)) => return Err(error),
+            }
+        }
+        Err(ApiError::Busy {
+            code: "overloaded",
+            message: "no node can take this request now; try again".into(),
+        })
+    }
+
+    async fn send_to(&self, choice: Choice) -> Result<Attempt, NotSent> {
+        let task_id = TaskId::random();
+        let permit = self.app.writer.try_reserve();
+        let permit = permit.ok_or_else(|| {
+            NotSent::Refused(ApiError::Busy {
+                code: "overloaded",
+                message: "this server's disk does not keep up; try again".into(),
+            })
+        })?;
+        let ask = Ask {
+            task_id,
+            lock: choice.lock,
+            operator: choice.view.operator,
+            stake: choice.view.stake,
+        };
+        let reservation = admission::reserve(&self.app, &self.order, ask).await;
+        let reservation = reservation.map_err(|not_reserved| match not_reserved {
+            NotReserved::Exposure => NotSent::Busy,
+            NotReserved::Refused(error) => NotSent::Refused(error),
+        })?;
+        let sent_at = Instant::now();
+        let subscription = link::submit(&choice.node, self.task(task_id, &choice));
+        let subscription = subscription.map_err(|busy| match busy {
+            LinkBusy::Unavailable => NotSent::Busy,
+            LinkBusy::TooLong(_) => NotSent::Refused(ApiError::TooLarge {
+                limit: cactus_protocol::frame::MAX_FRAME_BYTES,
+            }),
+        })?;
+        permit.open(self.new_task(task_id, &choice));
+        reservation.keep();
+        Ok(Attempt {
+            assigned: Assigned {
+                task_id,
+                server: self.app.server,
+                operator: choice.view.operator,
+                node: choice.view.node,
+                offer: choice.view.offer.clone(),
+            },
+            fits: self.fits(&choice),
+            choice,
+            sent_at,
+            subscription,
+        })
+    }
+
+    fn task(&self, task_id: TaskId, choice: &Choice) -> Task {
+        Task {
+            task_id,
+            request: self.request.clone(),
+            deadline_ms: self.app.config.limits.task_ms,
+            priority: 0,
+            price: choice.view.offer.price,
+            credits: INITIAL_CREDITS,
+        }
+    }
+
+    fn new_task(&self, task_id: TaskId, choice: &Choice) -> NewTask {
+        let created_ms = unix_ms();
+        let longest = self.app.chain.parameters().max_task_seconds;
+        let longest = longest.saturating_sub(CLOCK_MARGIN_SECONDS).max(1);
+        let lock_seconds = self.app.config.limits.lock_seconds.min(longest);
+        NewTask {
+            task_id,
+            order: Arc::clone(&self.order),
+            operator: choice.view.operator,
+            node: choice.view.node,
+            model: self.request.model.clone(),
+            lock: choice.lock,
+            price: choice.view.offer.price,
+            deadline_seconds: created_ms / 1000 + lock_seconds,
+            candidates: self.candidates.to_string(),
+            previous: self.previous.clone(),
+            created_ms,
+        }
+    }
+
+    /// Whether the prompt fits the node's context whatever its tokenizer does.
+    fn fits(&self, choice: &Choice) -> bool {
+        let bound = self.request.prompt_tokens_bound();
+        bound < choice.view.offer.context_length
+    }
+}

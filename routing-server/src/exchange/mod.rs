@@ -1,0 +1,257 @@
+//! One request from admission to its durable end: choose, reserve, send, pass on, verify, decide;
+//! on failure the next node, as long as the client has seen nothing. It knows no HTTP.
+
+mod attempt;
+mod delivery;
+mod failure;
+mod launch;
+mod plan;
+
+pub use delivery::{Finished, Reply, Served};
+pub use plan::bounds;
+
+use crate::{
+    app::App,
+    auth::Payer,
+    error::ApiError,
+    link::unix_ms,
+    metrics::Metrics,
+    openai::{ChatCall, response::Usage},
+    settlement::Closing,
+    statistics::Timing,
+    streams::Stream,
+    verify::{self, Proof},
+};
+use attempt::{Attempt, Ended, Times};
+use cactus_protocol::{ChatRequest, FinishReason, SignedOrder, TaskEvent, TaskId};
+use delivery::Delivery;
+use failure::Failure;
+use plan::{Choice, Plan};
+use serde_json::{Value, json};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+use tracing::Instrument;
+
+/// A request on its way.
+struct Exchange {
+    app: Arc<App>,
+    order: Arc<SignedOrder>,
+    request: ChatRequest,
+    choices: VecDeque<Choice>,
+    candidates: Value,
+    previous: Vec<TaskId>,
+    delivery: Delivery,
+    _stream: Stream,
+}
+
+/// Starts a request. The first task is sent when this returns; the rest happens beside it.
+///
+/// # Errors
+/// Whatever keeps the request from being sent to any node.
+pub async fn start(
+    app: &Arc<App>,
+    payer: &Payer,
+    (call, received_at): (ChatCall, Instant),
+) -> Result<mpsc::Receiver<Reply>, ApiError> {
+    if app.stopping.is_cancelled() {
+        return Err(ApiError::Draining);
+    }
+    let order = payer.mandate()?;
+    let limits = &app.config.limits;
+    let limits = (limits.streams, limits.streams_per_payer);
+    let stream = app.streams.enter(payer.client(), limits)?;
+    let (delivery, replies) = delivery::channel(call.stream);
+    let Plan { request, choices, candidates } = plan::plan(app, call, &order)?;
+    let mut exchange = Exchange {
+        app: Arc::clone(app),
+        order,
+        request,
+        choices,
+        candidates,
+        previous: Vec::new(),
+        delivery,
+        _stream: stream,
+    };
+    let first = exchange.launch().await?;
+    let added = received_at.elapsed().as_secs_f64();
+    app.metrics.added_latency.observe(added);
+    let span = tracing::info_span!("exchange", model = exchange.request.model);
+    app.exchanges.spawn_on(exchange.run(first).instrument(span), &app.runtime);
+    Ok(replies)
+}
+
+impl Exchange {
+    async fn run(mut self, first: Attempt) {
+        let app = Arc::clone(&self.app);
+        app.metrics.active_requests.inc();
+        let mut attempt = first;
+        let outcome = loop {
+            let span = tracing::info_span!(
+                "attempt",
+                task_id = %attempt.assigned.task_id,
+                node_id = %attempt.assigned.node,
+            );
+            let failure = match self.try_once(&mut attempt).instrument(span).await {
+                Ok(()) => break "verified",
+                Err(failure) => failure,
+            };
+            match self.next_attempt(attempt, &failure).await {
+                Ok(next) => attempt = next,
+                Err(deadline) => {
+                    let label = failure.label();
+                    let error = failure.into_api_error();
+                    self.delivery.fail(error, deadline).await;
+                    break label;
+                }
+            }
+        };
+        app.metrics.active_requests.dec();
+        Metrics::count(&app.metrics.requests, outcome);
+    }
+
+    /// Another node's attempt, or the moment until which the client may hear of the failure.
+    async fn next_attempt(
+        &mut self,
+        failed: Attempt,
+        failure: &Failure,
+    ) -> Result<Attempt, Instant> {
+        let deadline = failed.deadline(&self.app);
+        let tried = self.previous.len() + 1;
+        let may_move = failure.can_move()
+            && !self.delivery.has_started()
+            && tried < self.app.config.limits.attempts;
+        self.previous.push(failed.assigned.task_id);
+        drop(failed);
+        if !may_move {
+            return Err(deadline);
+        }
+        self.delivery.restart();
+        // Why there is no second node matters less than why the first failed.
+        self.launch().await.map_err(|_| deadline)
+    }
+
+    /// One attempt: pass on, verify, decide durably, then tell the client.
+    async fn try_once(&mut self, attempt: &mut Attempt) -> Result<(), Failure> {
+        let Ended { times, result } = attempt.follow(&self.app, &mut self.delivery).await;
+        let verified = result.and_then(|(received, receipt)| {
+            let reason = received.finish_reason;
+            let observed = (&attempt.assigned, received);
+            verify::verify(self.app.scope, &self.request, observed, receipt)
+                .map(|proof| (proof, reason))
+                .map_err(Failure::NotVerified)
+        });
+        let app = Arc::clone(&self.app);
+        match verified {
+            Ok((proof, reason)) => {
+                record_success(&app, attempt, (times, &proof));
+                self.finish(attempt, (times, proof, reason)).await;
+                Ok(())
+            }
+            Err(failure) => {
+                record_failure(&app, attempt, &failure);
+                let closing = closing(TaskEvent::GiveUp(failure.fault()), &failure, times);
+                // Not durable: logged there; a restart gives the task up as well.
+                let _ = app.writer.close(attempt.assigned.task_id, closing).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// The answer stands: its payment goes to disk, then the client is told.
+    async fn finish(
+        &mut self,
+        attempt: &Attempt,
+        (times, proof, reason): (Times, Proof, FinishReason),
+    ) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let delivery = proof.delivery;
+        let closing = Closing {
+            receipt: Some(proof.json),
+            ..closing(TaskEvent::Deliver(delivery), &"verified", times)
+        };
+        let task_id = attempt.assigned.task_id;
+        if self.app.writer.close(task_id, closing).await.is_err() {
+            let error = ApiError::Internal(anyhow::anyhow!("the payment could not be stored"));
+            return self.delivery.fail(error, deadline).await;
+        }
+        let finished = Finished {
+            served: attempt.served(),
+            reason,
+            usage: Usage::new(delivery.prompt_tokens, delivery.output_tokens),
+            cactus: self.describe(attempt, times),
+            text: String::new(),
+        };
+        self.delivery.finish(finished, deadline).await;
+    }
+
+    fn describe(&self, attempt: &Attempt, times: Times) -> Value {
+        let ttft = times.first_delta_after.unwrap_or(times.total);
+        json!({
+            "task": attempt.assigned.task_id,
+            "node": attempt.assigned.node,
+            "operator": attempt.assigned.operator,
+            "verdict": "verified",
+            "ttft_ms": milliseconds(ttft),
+            "total_ms": milliseconds(times.total),
+            "previous": self.previous,
+            "candidates": self.candidates,
+        })
+    }
+}
+
+fn closing(event: TaskEvent, verdict: &dyn std::fmt::Display, times: Times) -> Closing {
+    Closing {
+        event,
+        verdict: verdict.to_string(),
+        receipt: None,
+        ttft_ms: times.first_delta_after.map(milliseconds),
+        total_ms: milliseconds(times.total),
+        closed_ms: unix_ms(),
+    }
+}
+
+fn record_success(app: &App, attempt: &Attempt, (times, proof): (Times, &Proof)) {
+    let ttft = times.first_delta_after.unwrap_or(times.total);
+    let output_tokens = proof.receipt.output_tokens;
+    let timing = Timing {
+        ttft,
+        total: times.total,
+        prompt_tokens: proof.receipt.prompt_tokens,
+        output_tokens,
+    };
+    let node = &attempt.choice.node;
+    node.with_record(|record| record.statistics.record_success(timing, Instant::now()));
+    app.metrics.ttft.observe(ttft.as_secs_f64());
+    if output_tokens > 1 {
+        let decode = times.total.saturating_sub(ttft).as_secs_f64();
+        app.metrics.itl.observe(decode / f64::from(output_tokens - 1));
+    }
+    app.metrics.output_tokens.inc_by(output_tokens.into());
+    Metrics::count(&app.metrics.attempts, "verified");
+    tracing::info!(output_tokens, ttft_ms = milliseconds(ttft), "answer verified");
+}
+
+fn record_failure(app: &App, attempt: &Attempt, failure: &Failure) {
+    Metrics::count(&app.metrics.attempts, failure.label());
+    tracing::warn!(%failure, "attempt failed");
+    if !failure.counts_against_node() {
+        return;
+    }
+    let now = Instant::now();
+    let quarantine = Duration::from_millis(app.config.limits.quarantine_ms);
+    attempt.choice.node.with_record(|record| match failure {
+        Failure::NotVerified(_) | Failure::Violation(_) => {
+            record.statistics.record_fault(now);
+            record.quarantined_until = Some(now + quarantine);
+        }
+        _ => record.statistics.record_failure(now),
+    });
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

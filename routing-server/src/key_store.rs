@@ -1,0 +1,59 @@
+//! The table `api_keys`. It stores hashes of keys and never a key.
+
+use crate::{
+    auth::keys::ApiKey,
+    link::unix_ms,
+    settlement::store::{id, to_sql},
+};
+use cactus_protocol::{Address, SignedOrder};
+use sqlx::{Row, SqlitePool};
+use std::sync::Arc;
+
+/// Stores a new key.
+pub async fn insert(pool: &SqlitePool, key: &ApiKey) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO api_keys (id, key_hash, client, signed_order, created_ms)
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&key.id)
+    .bind(key.hash.to_string())
+    .bind(key.client.to_string())
+    .bind(key.order.to_header())
+    .bind(to_sql(unix_ms())?)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// Marks a client's key as revoked.
+pub async fn revoke(pool: &SqlitePool, client: &Address, key: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE api_keys SET revoked_ms = ? WHERE id = ? AND client = ? AND revoked_ms IS NULL",
+    )
+    .bind(to_sql(unix_ms())?)
+    .bind(key)
+    .bind(client.to_string())
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// Every live key whose order can be read.
+pub async fn live(pool: &SqlitePool) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let query = "SELECT id, key_hash, client, signed_order FROM api_keys WHERE revoked_ms IS NULL";
+    let mut keys = Vec::new();
+    for row in sqlx::query(query).fetch_all(pool).await? {
+        let name: String = row.try_get("id")?;
+        let Some(order) = SignedOrder::parse_header(row.try_get("signed_order")?) else {
+            tracing::error!(key = name, "the order of an API key cannot be read");
+            continue;
+        };
+        keys.push(ApiKey {
+            id: name,
+            hash: id(&row, "key_hash")?,
+            client: id(&row, "client")?,
+            order: Arc::new(order),
+        });
+    }
+    Ok(keys)
+}

@@ -1,0 +1,127 @@
+//! The rules for the deltas of one task: in sequence, within credit, never more tokens than asked
+//! for. Pure.
+
+use cactus_protocol::frame::Delta;
+
+/// A node broke the rules of the link. The task fails; the provider is at fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A delta is missing or came twice.
+    #[error("delta {got} came where {expected} was due")]
+    SequenceGap {
+        /// What was due.
+        expected: u32,
+        /// What came.
+        got: u32,
+    },
+    /// More deltas than the server granted.
+    #[error("a delta came without credit")]
+    NoCredit,
+    /// A delta with neither tokens nor text.
+    #[error("a delta was empty")]
+    EmptyDelta,
+    /// More tokens than were asked for.
+    #[error("more than {limit} tokens came")]
+    TooManyTokens {
+        /// The request's limit.
+        limit: u32,
+    },
+}
+
+/// Where one task's stream stands.
+#[derive(Debug)]
+pub struct Flow {
+    next_sequence: u32,
+    credits: u32,
+    tokens_left: u32,
+    max_tokens: u32,
+}
+
+impl Flow {
+    /// A stream that has not begun.
+    pub fn new(credits: u32, max_tokens: u32) -> Self {
+        Self { next_sequence: 0, credits, tokens_left: max_tokens, max_tokens }
+    }
+
+    /// More deltas may come.
+    pub fn grant(&mut self, deltas: u32) {
+        self.credits = self.credits.saturating_add(deltas);
+    }
+
+    /// A delta came.
+    ///
+    /// # Errors
+    /// [`Violation`]; the stream is then over.
+    pub fn accept(&mut self, delta: &Delta) -> Result<(), Violation> {
+        if delta.sequence != self.next_sequence {
+            return Err(Violation::SequenceGap {
+                expected: self.next_sequence,
+                got: delta.sequence,
+            });
+        }
+        if delta.token_ids.is_empty() && delta.text.is_empty() {
+            return Err(Violation::EmptyDelta);
+        }
+        self.credits = self.credits.checked_sub(1).ok_or(Violation::NoCredit)?;
+        let limit = self.max_tokens;
+        self.tokens_left = u32::try_from(delta.token_ids.len())
+            .ok()
+            .and_then(|tokens| self.tokens_left.checked_sub(tokens))
+            .ok_or(Violation::TooManyTokens { limit })?;
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cactus_protocol::TaskId;
+    use proptest::prelude::*;
+
+    fn delta(sequence: u32, tokens: usize) -> Delta {
+        Delta { task_id: TaskId([1; 32]), sequence, text: "x".into(), token_ids: vec![7; tokens] }
+    }
+
+    #[test]
+    fn deltas_come_in_order_within_credit_and_limit() {
+        let mut flow = Flow::new(3, 3);
+        assert_eq!(flow.accept(&delta(0, 1)), Ok(()));
+        assert!(matches!(
+            flow.accept(&delta(0, 1)),
+            Err(Violation::SequenceGap { expected: 1, got: 0 })
+        ));
+        assert_eq!(flow.accept(&delta(1, 2)), Ok(()));
+        let limit = 3;
+        assert_eq!(flow.accept(&delta(2, 1)), Err(Violation::TooManyTokens { limit }));
+        let mut flow = Flow::new(1, 9);
+        flow.accept(&delta(0, 1)).unwrap();
+        assert_eq!(flow.accept(&delta(1, 1)), Err(Violation::NoCredit));
+        flow.grant(1);
+        assert_eq!(flow.accept(&delta(1, 1)), Ok(()));
+        let mut empty = delta(2, 0);
+        empty.text.clear();
+        assert_eq!(flow.accept(&empty), Err(Violation::EmptyDelta));
+    }
+
+    proptest! {
+        #[test]
+        fn no_stream_passes_its_credit_or_its_limit(
+            credits in 0u32..10,
+            limit in 0u32..30,
+            sizes in prop::collection::vec(0usize..8, 0..40),
+        ) {
+            let mut flow = Flow::new(credits, limit);
+            let (mut accepted, mut tokens) = (0, 0);
+            for size in sizes {
+                if flow.accept(&delta(accepted, size)).is_err() {
+                    break;
+                }
+                accepted += 1;
+                tokens += size;
+            }
+            prop_assert!(accepted <= credits);
+            prop_assert!(tokens <= usize::try_from(limit).unwrap());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! OpenAI's chat format: requests in, answers and events out. It knows no node and no money.
+
+mod content;
+mod request;
+pub mod response;
+
+pub use request::ChatCall;

@@ -1,0 +1,226 @@
+//! Puts the parts together, serves, and takes them down in order: no new work, streams end, links
+//! close, decisions reach the disk, intents the chain.
+
+use crate::{
+    app::App,
+    auth::{ReplayCache, keys::ApiKeys},
+    chain::{Chain, LedgerChain},
+    config::Config,
+    key_store, routes, settlement,
+    settlement::Writer,
+};
+use actix_web::{HttpServer, dev::ServerHandle, web};
+use anyhow::{Context, Result};
+use cactus_ledger::{LedgerConfig, outbox};
+use cactus_protocol::Scope;
+use sqlx::{
+    SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+const DATABASE_FILE: &str = "router.sqlite";
+const DATABASE_CONNECTIONS: u32 = 4;
+/// How long a write waits for another one.
+const DATABASE_BUSY: Duration = Duration::from_secs(10);
+/// How long closing links and connections may take, beyond the drain of streams.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+/// How long open intents may still travel to the chain; the next start carries on.
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
+/// Between two looks at the operators' stakes.
+const STAKE_PERIOD: Duration = Duration::from_secs(30);
+
+/// Runs a routing server on `listener` until `shutdown`, then drains.
+///
+/// # Errors
+/// Anything that keeps it from starting, and a failure of its HTTP server.
+pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
+    config.check()?;
+    let ledger =
+        LedgerConfig { url: config.chain_url.clone(), faucet_url: None, contract: config.contract };
+    let chain = LedgerChain::connect(ledger, &shutdown).await?;
+    serve(config, Arc::new(chain), (listener, shutdown)).await
+}
+
+/// [`run`] with the chain given: the seam for tests.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    config: Config,
+    chain: Arc<dyn Chain>,
+    (listener, shutdown): (TcpListener, CancellationToken),
+) -> Result<()> {
+    let pool = open_database(&config.data_dir).await?;
+    let (writer, queue) = Writer::new();
+    let app = web::Data::new(assemble(config, chain, (pool.clone(), writer)).await?);
+    settlement::recover(&app).await.context("recover tasks")?;
+
+    let background = CancellationToken::new();
+    let carrier = Arc::clone(&app.carrier);
+    let wake = Arc::clone(&app.carrier);
+    let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || wake.wake());
+    let writing = tokio::spawn(settlement::write(pool.clone(), queue, wake));
+    let carried = background.clone();
+    let carrying = tokio::spawn(async move { carrier.run(carried).await });
+    let following = spawn_follower(&app, &background);
+    let watching = tokio::spawn(watch_stakes(app.clone().into_inner(), background.clone()));
+
+    let (handle, serving) = start_http(&app, listener)?;
+    tracing::info!(server = %app.server, "routing server is up");
+    let mut serving = tokio::spawn(serving);
+    let failed = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = &mut serving => Some(ended),
+    };
+    drain(&app, handle).await;
+    let served = match failed {
+        Some(ended) => ended,
+        None => serving.await,
+    };
+    flush(&pool).await;
+    background.cancel();
+    let _ = tokio::join!(carrying, following, watching);
+    drop(app);
+    join_writer(writing).await;
+    pool.close().await;
+    served.context("the HTTP server panicked")?.context("HTTP")
+}
+
+async fn open_database(data_dir: &Path) -> Result<SqlitePool> {
+    std::fs::create_dir_all(data_dir).with_context(|| format!("create {}", data_dir.display()))?;
+    let options = SqliteConnectOptions::new()
+        .filename(data_dir.join(DATABASE_FILE))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A decision that was reported must survive a power cut.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(DATABASE_BUSY);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(DATABASE_CONNECTIONS)
+        .connect_with(options)
+        .await
+        .context("open the database")?;
+    sqlx::migrate!("./migrations").run(&pool).await.context("migrate the database")?;
+    outbox::migrate(&pool).await.context("migrate the outbox")?;
+    Ok(pool)
+}
+
+async fn assemble(
+    config: Config,
+    chain: Arc<dyn Chain>,
+    (pool, writer): (SqlitePool, Writer),
+) -> Result<App> {
+    let scope = Scope { chain_id: chain.chain_id(), contract: config.contract };
+    let keys = key_store::live(&pool).await.context("read API keys")?;
+    let server = config.key.address();
+    Ok(App {
+        carrier: chain.carry(pool.clone(), config.key.clone()),
+        keys: ApiKeys::new(keys, scope),
+        config,
+        scope,
+        server,
+        chain,
+        pool,
+        writer,
+        budget: Default::default(),
+        nodes: Default::default(),
+        replays: std::sync::Mutex::new(ReplayCache::default()),
+        streams: Default::default(),
+        metrics: Default::default(),
+        runtime: Handle::current(),
+        exchanges: TaskTracker::new(),
+        links: TaskTracker::new(),
+        stopping: CancellationToken::new(),
+        links_stop: CancellationToken::new(),
+    })
+}
+
+type Serving = actix_web::dev::Server;
+
+fn start_http(app: &web::Data<App>, listener: TcpListener) -> Result<(ServerHandle, Serving)> {
+    let drain = Duration::from_millis(app.config.limits.drain_ms) + CLOSE_LIMIT;
+    let data = app.clone();
+    let factory = move || {
+        actix_web::App::new()
+            .app_data(data.clone())
+            .wrap(actix_web::middleware::from_fn(crate::trace::trace))
+            .configure(routes::configure)
+    };
+    let server = HttpServer::new(factory)
+        .tcp_nodelay(true)
+        // A client that closes its side has left: its task is cancelled at once.
+        .h1_allow_half_closed(false)
+        .disable_signals()
+        .shutdown_timeout(drain.as_secs())
+        .listen(listener)
+        .context("listen")?
+        .run();
+    Ok((server.handle(), server))
+}
+
+fn spawn_follower(app: &web::Data<App>, background: &CancellationToken) -> JoinHandle<()> {
+    let (app, stop) = (app.clone(), background.clone());
+    let settled = app.carrier.subscribe();
+    tokio::spawn(async move { settlement::follow(&app, settled, stop).await })
+}
+
+/// No new work; answers under way end, to a deadline; then links close.
+async fn drain(app: &App, handle: ServerHandle) {
+    tracing::info!("draining");
+    app.stopping.cancel();
+    let stopped = tokio::spawn(handle.stop(true));
+    app.exchanges.close();
+    let limit = Duration::from_millis(app.config.limits.drain_ms);
+    if tokio::time::timeout(limit, app.exchanges.wait()).await.is_err() {
+        let left = app.exchanges.len();
+        tracing::warn!(left, "answers were cut off at the drain's deadline");
+    }
+    app.links_stop.cancel();
+    app.links.close();
+    let _ = tokio::time::timeout(CLOSE_LIMIT, app.links.wait()).await;
+    let _ = tokio::time::timeout(CLOSE_LIMIT, stopped).await;
+}
+
+/// Lets intents reach the chain for a moment. What does not is carried on at the next start.
+async fn flush(pool: &SqlitePool) {
+    let is_empty = async {
+        let mut pause = tokio::time::interval(Duration::from_millis(50));
+        loop {
+            pause.tick().await;
+            match outbox::backlog(pool).await {
+                Ok(left) if left.pending + left.submitted == 0 => return,
+                Ok(_) => {}
+                Err(error) => return tracing::error!(%error, "the outbox cannot be read"),
+            }
+        }
+    };
+    if tokio::time::timeout(FLUSH_LIMIT, is_empty).await.is_err() {
+        tracing::warn!("some intents are carried to the chain at the next start");
+    }
+}
+
+/// The writer ends when the last handle to it is dropped.
+async fn join_writer(writing: JoinHandle<()>) {
+    if tokio::time::timeout(CLOSE_LIMIT, writing).await.is_err() {
+        tracing::error!("the writer did not end");
+    }
+}
+
+/// Follows the stakes of linked operators; one that left the chain counts as without stake.
+async fn watch_stakes(app: Arc<App>, stop: CancellationToken) {
+    let mut period = tokio::time::interval(STAKE_PERIOD);
+    while stop.run_until_cancelled(period.tick()).await.is_some() {
+        for node in app.nodes.all() {
+            match app.chain.operator(node.operator).await {
+                Ok(operator) => {
+                    let stake = operator.map(|o| o.stake_behind(&node.key));
+                    node.set_stake(stake.unwrap_or_default());
+                }
+                Err(error) => tracing::warn!(%error, "a stake cannot be read"),
+            }
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Decisions about tasks' money, made durable: a task's state and the intent for the chain are
+//! written in one database transaction. It never waits for the chain, and nobody waits for it
+//! between a request's first and last token.
+
+mod outcomes;
+mod recovery;
+pub mod store;
+mod writer;
+
+pub use outcomes::follow;
+pub use recovery::recover;
+pub use store::{Closing, NewTask};
+pub use writer::{Writer, run as write};

@@ -1,0 +1,208 @@
+//! What the chain made of the server's intents, brought back into tasks, budgets and exposure. It
+//! creates no intent but the return of a lock that timed out.
+
+use super::store::{self, StoreError, StoredTask};
+use crate::{app::App, link::unix_ms, metrics::Metrics, sync::lock};
+use cactus_ledger::{Call, IntentId, Outcome, Settled, TaskStage, outbox};
+use cactus_protocol::{Octas, TaskEvent, TaskId, TaskState};
+use std::time::{Duration, Instant};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+/// Between two looks at everything that is open, for outcomes that were missed.
+const RECONCILE_PERIOD: Duration = Duration::from_secs(20);
+
+/// Where a task's lock went.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// The transaction, if one is known.
+    pub transaction: Option<String>,
+    /// To the orchestrator.
+    pub orchestrator: Octas,
+    /// To server and treasury.
+    pub fee: Octas,
+    /// Back to the client.
+    pub refund: Octas,
+}
+
+/// Applies outcomes until `shutdown`.
+pub async fn follow(
+    app: &App,
+    mut settled: broadcast::Receiver<Settled>,
+    shutdown: CancellationToken,
+) {
+    let mut period = tokio::time::interval(RECONCILE_PERIOD);
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = period.tick() => reconcile(app).await,
+            next = settled.recv() => match next {
+                Ok(settled) => apply_logged(app, &settled.id, &settled.outcome).await,
+                Err(RecvError::Lagged(_)) => reconcile(app).await,
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+}
+
+/// Looks at every open task for outcomes that were missed.
+async fn reconcile(app: &App) {
+    let live = match store::live(&app.pool).await {
+        Ok(live) => live,
+        Err(error) => return tracing::error!(%error, "open tasks cannot be read"),
+    };
+    for task in live {
+        for id in
+            [IntentId::create(task.task_id), IntentId::close(task.task_id), expiry(task.task_id)]
+        {
+            match outbox::outcome(&app.pool, &id).await {
+                Ok(Some(outcome)) => apply_logged(app, &id, &outcome).await,
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, intent = %id, "an outcome cannot be read"),
+            }
+        }
+    }
+}
+
+fn expiry(task_id: TaskId) -> IntentId {
+    IntentId::new(format!("expire:{task_id}"))
+}
+
+async fn apply_logged(app: &App, id: &IntentId, outcome: &Outcome) {
+    match apply(app, id, outcome).await {
+        // Applied before: outcomes are looked at again after any doubt.
+        Ok(()) | Err(StoreError::Illegal(_)) => {}
+        Err(error) => tracing::error!(%error, intent = %id, "an outcome cannot be stored"),
+    }
+}
+
+async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreError> {
+    let Some((kind, task_id)) = id.as_str().split_once(':') else {
+        return Ok(());
+    };
+    let Ok(task_id) = task_id.parse::<TaskId>() else {
+        return Ok(());
+    };
+    let task = {
+        let mut connection = app.pool.acquire().await?;
+        store::load(&mut connection, task_id).await?
+    };
+    match (kind, outcome) {
+        ("create", Outcome::Confirmed { hash, .. }) => {
+            lock(&app.budget).landed(task.client, &task_id, Instant::now());
+            store::landed(&app.pool, task_id, hash).await
+        }
+        ("create", Outcome::Failed { message, .. }) => {
+            tracing::warn!(%task_id, message, "the chain did not lock the task's money");
+            Ok(())
+        }
+        ("close" | "expire", _) if is_final(&task) => Ok(()),
+        ("close" | "expire", outcome) => finish(app, &task, outcome).await,
+        _ => Ok(()),
+    }
+}
+
+fn is_final(task: &StoredTask) -> bool {
+    matches!(task.state, TaskState::Settled | TaskState::Refunded)
+}
+
+/// The chain's last word on a decided task.
+async fn finish(app: &App, task: &StoredTask, outcome: &Outcome) -> Result<(), StoreError> {
+    let (hash, settlement) = match outcome {
+        Outcome::Confirmed { hash, events, .. } => {
+            let settlement = events.iter().find_map(|event| event.settlement());
+            (Some(hash.clone()), settlement)
+        }
+        Outcome::Failed { message, .. } => {
+            tracing::warn!(task_id = %task.task_id, message, "the chain refused to close a task");
+            (None, None)
+        }
+    };
+    match (task.state, settlement, &hash) {
+        (TaskState::Delivered(_), Some(paid), _) => {
+            let fee = paid.server_fee_octas.checked_add(paid.treasury_fee_octas);
+            let amounts = Amounts {
+                transaction: hash,
+                orchestrator: paid.orchestrator_octas,
+                fee: fee.unwrap_or_default(),
+                refund: paid.refund_octas,
+            };
+            conclude(app, task, (TaskEvent::PaymentConfirmed, amounts)).await
+        }
+        (TaskState::Refunding { .. }, _, Some(_)) => {
+            conclude(app, task, (TaskEvent::RefundConfirmed, refund(task, hash))).await
+        }
+        _ => ask_the_chain(app, task, hash).await,
+    }
+}
+
+/// The transaction alone does not tell: the contract's own record does.
+async fn ask_the_chain(
+    app: &App,
+    task: &StoredTask,
+    hash: Option<String>,
+) -> Result<(), StoreError> {
+    let info = match app.chain.task(task.client, task.task_id).await {
+        Ok(info) => info,
+        // Asked again with the next reconciliation.
+        Err(error) => {
+            tracing::warn!(%error, task_id = %task.task_id, "a task's end is not known yet");
+            return Ok(());
+        }
+    };
+    match info.stage {
+        TaskStage::Settled => {
+            let amounts = Amounts {
+                transaction: hash,
+                orchestrator: info.orchestrator_paid,
+                fee: info.fee_paid,
+                refund: info.refunded,
+            };
+            conclude(app, task, (TaskEvent::PaymentConfirmed, amounts)).await
+        }
+        TaskStage::Refunded | TaskStage::Unknown => {
+            conclude(app, task, (TaskEvent::RefundConfirmed, refund(task, hash))).await
+        }
+        TaskStage::Assigned => return_expired(app, task).await,
+    }
+}
+
+/// The lock still stands though the chain refused its end: after the deadline anyone, hence this
+/// server, may return it.
+async fn return_expired(app: &App, task: &StoredTask) -> Result<(), StoreError> {
+    if unix_ms() / 1000 <= task.deadline_seconds {
+        return Ok(());
+    }
+    let call = Call::RefundExpired { client: task.client, task_id: task.task_id };
+    let mut connection = app.pool.acquire().await?;
+    outbox::enqueue(&mut connection, &expiry(task.task_id), &call).await?;
+    app.carrier.wake();
+    Ok(())
+}
+
+fn refund(task: &StoredTask, transaction: Option<String>) -> Amounts {
+    Amounts { transaction, refund: task.lock, ..Amounts::default() }
+}
+
+async fn conclude(
+    app: &App,
+    task: &StoredTask,
+    (event, amounts): (TaskEvent, Amounts),
+) -> Result<(), StoreError> {
+    let now_ms = unix_ms();
+    let mut transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+    store::settle(&mut transaction, task.task_id, (event, &amounts), now_ms).await?;
+    transaction.commit().await?;
+    let finished = (amounts.refund, Instant::now());
+    lock(&app.budget).finish(task.client, &task.task_id, finished);
+    app.nodes.remove_exposure(&task.operator, task.lock);
+    let lag_ms = now_ms.saturating_sub(task.closed_ms.unwrap_or(now_ms));
+    let lag = Duration::from_millis(lag_ms).as_secs_f64();
+    app.metrics.settlement_lag.observe(lag);
+    let outcome = match event {
+        TaskEvent::PaymentConfirmed => "paid",
+        _ => "refunded",
+    };
+    Metrics::count(&app.metrics.settlements, outcome);
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! The table `tasks`. Every change of a task's state goes through the protocol's `step`, and what
+//! the step asks for is enqueued in the same transaction.
+
+use super::outcomes::Amounts;
+use cactus_ledger::{Assignment, Call, IntentId, outbox};
+use cactus_protocol::{
+    Address, Fault, Octas, OrderId, Price, PublicKey, SignedOrder, TaskEvent, TaskId, TaskState,
+    task::{Illegal, TaskEffect, step},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use std::{str::FromStr, sync::Arc};
+
+/// A task at the moment when it is sent to a node.
+#[derive(Debug, Clone)]
+pub struct NewTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// The client's mandate.
+    pub order: Arc<SignedOrder>,
+    /// Who will be paid.
+    pub operator: Address,
+    /// Who works.
+    pub node: PublicKey,
+    /// The model's id.
+    pub model: String,
+    /// The most that it can cost.
+    pub lock: Octas,
+    /// What the node asks.
+    pub price: Price,
+    /// Unix seconds after which anyone may return the lock.
+    pub deadline_seconds: u64,
+    /// JSON: who could have answered.
+    pub candidates: String,
+    /// Earlier attempts for the same request.
+    pub previous: Vec<TaskId>,
+    /// Unix milliseconds.
+    pub created_ms: u64,
+}
+
+/// How a task ended, as far as this server decides.
+#[derive(Debug, Clone)]
+pub struct Closing {
+    /// `Deliver` or `GiveUp`.
+    pub event: TaskEvent,
+    /// `verified`, or why there is nothing to pay for.
+    pub verdict: String,
+    /// JSON of the signed receipt.
+    pub receipt: Option<String>,
+    /// Milliseconds from sending to the first token.
+    pub ttft_ms: Option<u64>,
+    /// Milliseconds from sending to the end.
+    pub total_ms: u64,
+    /// Unix milliseconds.
+    pub closed_ms: u64,
+}
+
+/// A task as it is stored.
+#[derive(Debug, Clone)]
+pub struct StoredTask {
+    /// The task.
+    pub task_id: TaskId,
+    /// Who pays.
+    pub client: Address,
+    /// Under which mandate.
+    pub order_id: OrderId,
+    /// Who is paid.
+    pub operator: Address,
+    /// The most that it can cost.
+    pub lock: Octas,
+    /// Where its money is.
+    pub state: TaskState,
+    /// Unix seconds after which anyone may return the lock.
+    pub deadline_seconds: u64,
+    /// Unix milliseconds of the decision.
+    pub closed_ms: Option<u64>,
+}
+
+/// Why a task was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database failed: nothing was written.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+    /// The task's state does not allow it: it was decided before.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// There is no such task.
+    #[error("no such task: {0}")]
+    Unknown(TaskId),
+}
+
+/// Stores a new task and the intent to lock its money.
+pub async fn open(connection: &mut SqliteConnection, task: &NewTask) -> Result<(), StoreError> {
+    let assignment = Assignment {
+        task_id: task.task_id,
+        orchestrator: task.operator,
+        node: task.node,
+        lock: task.lock,
+        price: task.price,
+        deadline_seconds: task.deadline_seconds,
+    };
+    let call = Call::create_task(&task.order, assignment);
+    sqlx::query(
+        "INSERT INTO tasks (task_id, client, order_id, operator, node, model, lock, prompt_price,
+             output_price, deadline_seconds, state, candidates, previous, created_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(task.task_id.to_string())
+    .bind(task.order.order.client.to_string())
+    .bind(task.order.order.order_id.to_string())
+    .bind(task.operator.to_string())
+    .bind(task.node.to_string())
+    .bind(&task.model)
+    .bind(to_sql(task.lock.0)?)
+    .bind(to_sql(task.price.prompt.0)?)
+    .bind(to_sql(task.price.output.0)?)
+    .bind(to_sql(task.deadline_seconds)?)
+    .bind(to_json(&TaskState::Assigned)?)
+    .bind(&task.candidates)
+    .bind(to_json(&task.previous)?)
+    .bind(to_sql(task.created_ms)?)
+    .execute(&mut *connection)
+    .await?;
+    outbox::enqueue(connection, &IntentId::create(task.task_id), &call).await?;
+    Ok(())
+}
+
+/// Decides a task: its new state, what is known of its end, and the intent to pay or refund.
+pub async fn close(
+    connection: &mut SqliteConnection,
+    task_id: TaskId,
+    closing: &Closing,
+) -> Result<(), StoreError> {
+    let task = load(connection, task_id).await?;
+    let (state, effect) = step(task.state, closing.event)?;
+    sqlx::query(
+        "UPDATE tasks SET state = ?, verdict = ?, receipt = ?, ttft_ms = ?, total_ms = ?,
+             closed_ms = ? WHERE task_id = ?",
+    )
+    .bind(to_json(&state)?)
+    .bind(&closing.verdict)
+    .bind(&closing.receipt)
+    .bind(closing.ttft_ms.map(to_sql).transpose()?)
+    .bind(to_sql(closing.total_ms)?)
+    .bind(to_sql(closing.closed_ms)?)
+    .bind(task_id.to_string())
+    .execute(&mut *connection)
+    .await?;
+    if let Some(effect) = effect {
+        let call = call_of(&task, effect);
+        outbox::enqueue(connection, &IntentId::close(task_id), &call).await?;
+    }
+    Ok(())
+}
+
+fn call_of(task: &StoredTask, effect: TaskEffect) -> Call {
+    let (client, task_id) = (task.client, task.task_id);
+    match effect {
+        TaskEffect::Complete(work) => Call::CompleteTask {
+            client,
+            task_id,
+            prompt_tokens: work.prompt_tokens,
+            output_tokens: work.output_tokens,
+            compute_ms: work.compute_ms,
+            receipt_hash: work.receipt_hash,
+        },
+        TaskEffect::Fail(fault) => Call::FailTask { client, task_id, fault },
+    }
+}
+
+/// Stores what the chain confirmed about a decided task; returns the task as it was before.
+pub async fn settle(
+    connection: &mut SqliteConnection,
+    task_id: TaskId,
+    (event, amounts): (TaskEvent, &Amounts),
+    settled_ms: u64,
+) -> Result<StoredTask, StoreError> {
+    let task = load(connection, task_id).await?;
+    let (state, _) = step(task.state, event)?;
+    sqlx::query(
+        "UPDATE tasks SET state = ?, is_final = 1, close_transaction = ?, orchestrator_octas = ?,
+             fee_octas = ?, refund_octas = ?, settled_ms = ? WHERE task_id = ?",
+    )
+    .bind(to_json(&state)?)
+    .bind(&amounts.transaction)
+    .bind(to_sql(amounts.orchestrator.0)?)
+    .bind(to_sql(amounts.fee.0)?)
+    .bind(to_sql(amounts.refund.0)?)
+    .bind(to_sql(settled_ms)?)
+    .bind(task_id.to_string())
+    .execute(connection)
+    .await?;
+    Ok(task)
+}
+
+/// Stores the transaction that locked a task's money.
+pub async fn landed(
+    pool: &SqlitePool,
+    task_id: TaskId,
+    transaction: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tasks SET create_transaction = ? WHERE task_id = ?")
+        .bind(transaction)
+        .bind(task_id.to_string())
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// One task.
+pub async fn load(
+    connection: &mut SqliteConnection,
+    task_id: TaskId,
+) -> Result<StoredTask, StoreError> {
+    let row = sqlx::query("SELECT * FROM tasks WHERE task_id = ?")
+        .bind(task_id.to_string())
+        .fetch_optional(connection)
+        .await?;
+    Ok(parse(&row.ok_or(StoreError::Unknown(task_id))?)?)
+}
+
+/// Every task whose money is on its way.
+pub async fn live(pool: &SqlitePool) -> Result<Vec<StoredTask>, StoreError> {
+    let query = sqlx::query("SELECT * FROM tasks WHERE is_final = 0");
+    let rows = query.fetch_all(pool).await?;
+    Ok(rows.iter().map(parse).collect::<Result<_, _>>()?)
+}
+
+/// Live locks and paid amounts under an order, as this database knows them.
+pub async fn order_used(
+    pool: &SqlitePool,
+    client: &Address,
+    order: &OrderId,
+) -> Result<Octas, sqlx::Error> {
+    let sum: i64 = sqlx::query_scalar(
+        "SELECT coalesce(sum(lock - coalesce(refund_octas, 0)), 0)
+         FROM tasks WHERE client = ? AND order_id = ?",
+    )
+    .bind(client.to_string())
+    .bind(order.to_string())
+    .fetch_one(pool)
+    .await?;
+    u64::try_from(sum).map(Octas).map_err(broken)
+}
+
+/// The fault of a task that a crash left behind.
+pub const ABANDONED: TaskEvent = TaskEvent::GiveUp(Fault::Nobody);
+
+fn parse(row: &SqliteRow) -> Result<StoredTask, sqlx::Error> {
+    Ok(StoredTask {
+        task_id: id(row, "task_id")?,
+        client: id(row, "client")?,
+        order_id: id(row, "order_id")?,
+        operator: id(row, "operator")?,
+        lock: Octas(number(row, "lock")?),
+        state: from_json(row.try_get("state")?)?,
+        deadline_seconds: number(row, "deadline_seconds")?,
+        closed_ms: optional_number(row, "closed_ms")?,
+    })
+}
+
+/// Reads an id that is stored as text.
+pub fn id<T>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
+{
+    row.try_get::<&str, _>(column)?.parse().map_err(broken)
+}
+
+/// Reads an amount or a time.
+pub fn number(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
+    u64::try_from(row.try_get::<i64, _>(column)?).map_err(broken)
+}
+
+/// Reads an amount or a time that may be missing.
+pub fn optional_number(row: &SqliteRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
+    let number: Option<i64> = row.try_get(column)?;
+    number.map(|n| u64::try_from(n).map_err(broken)).transpose()
+}
+
+/// Reads JSON.
+pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
+    serde_json::from_str(text).map_err(broken)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String, sqlx::Error> {
+    serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+/// SQLite's integers have 63 bits and a sign.
+pub fn to_sql(number: u64) -> Result<i64, sqlx::Error> {
+    i64::try_from(number).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+}
+
+fn broken<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
+}

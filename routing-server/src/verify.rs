@@ -1,0 +1,93 @@
+//! L0: every receipt is checked against what this server itself sent, received and timed. It only
+//! gathers the observation; the judgement is the verification crate's.
+
+use cactus_protocol::{
+    Address, ChatRequest, FinishReason, OutputHasher, PublicKey, Receipt, Scope, Signed, TaskId,
+    Verified, frame::ModelOffer, task::Delivery,
+};
+use cactus_verification::{Observation, ReceiptFault, check_receipt};
+use std::time::Duration;
+
+/// Who was asked for what.
+#[derive(Debug, Clone)]
+pub struct Assigned {
+    /// The task.
+    pub task_id: TaskId,
+    /// This server.
+    pub server: Address,
+    /// Who is paid.
+    pub operator: Address,
+    /// Who works.
+    pub node: PublicKey,
+    /// What was offered and agreed.
+    pub offer: ModelOffer,
+}
+
+/// What came back and when.
+#[derive(Debug)]
+pub struct Received {
+    /// Over every delta.
+    pub output: OutputHasher,
+    /// From sending the task to its first delta.
+    pub first_delta_after: Option<Duration>,
+    /// From sending the task to its last frame.
+    pub done_after: Duration,
+    /// The node's word.
+    pub finish_reason: FinishReason,
+}
+
+/// A receipt that stood, and what is owed for it.
+#[derive(Debug)]
+pub struct Proof {
+    /// The receipt.
+    pub receipt: Verified<Receipt>,
+    /// What the chain is told.
+    pub delivery: Delivery,
+    /// JSON of the signed receipt, to be kept.
+    pub json: String,
+}
+
+/// Checks a receipt.
+///
+/// # Errors
+/// [`ReceiptFault`]: pay nothing.
+pub fn verify(
+    scope: Scope,
+    request: &ChatRequest,
+    (assigned, received): (&Assigned, Received),
+    receipt: Signed<Receipt>,
+) -> Result<Proof, ReceiptFault> {
+    let observed = observe(request, assigned, received);
+    let receipt_hash = receipt.hash();
+    // A receipt always has a JSON form; without one it is kept by its hash alone.
+    let json = serde_json::to_string(&receipt).unwrap_or_default();
+    let receipt = check_receipt(scope, &observed, receipt)?;
+    let delivery = Delivery {
+        prompt_tokens: receipt.prompt_tokens,
+        output_tokens: receipt.output_tokens,
+        compute_ms: receipt.total_ms,
+        receipt_hash,
+    };
+    Ok(Proof { receipt, delivery, json })
+}
+
+fn observe(request: &ChatRequest, assigned: &Assigned, received: Received) -> Observation {
+    Observation {
+        task_id: assigned.task_id,
+        server: assigned.server,
+        operator: assigned.operator,
+        node: assigned.node,
+        model: request.model.clone(),
+        model_revision: assigned.offer.revision,
+        price: assigned.offer.price,
+        request_hash: request.hash(),
+        prompt_tokens_bound: request.prompt_tokens_bound(),
+        max_tokens: request.max_tokens,
+        context_length: assigned.offer.context_length,
+        finish_reason: received.finish_reason,
+        delivered_tokens: received.output.token_count(),
+        output_hash: received.output.finish(),
+        first_delta_after: received.first_delta_after,
+        done_after: received.done_after,
+    }
+}
