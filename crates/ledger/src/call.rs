@@ -313,6 +313,12 @@ calls! {
         /// Who receives.
         recipient: Address,
     } = Cactus("treasury", "sweep");
+
+    /// The admin moves slashed stake out of the treasury.
+    SweepSlashed {
+        /// Who receives.
+        recipient: Address,
+    } = Cactus("treasury", "sweep_slashed");
 }
 
 /// What a routing server decides about a task when it assigns it.

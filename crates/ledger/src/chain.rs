@@ -11,8 +11,19 @@ use std::future::Future;
 pub(crate) struct Head {
     /// Which chain.
     pub(crate) chain_id: u8,
-    /// The chain's own time in Unix seconds. Transactions expire by it, not by our clock.
+    /// The time of its newest block in Unix seconds; stands still on a chain that only makes
+    /// blocks when there is something to put in.
     pub(crate) seconds: u64,
+    /// Our own clock when the answer came, in Unix seconds.
+    pub(crate) local_seconds: u64,
+}
+
+impl Head {
+    /// The expiry of a transaction that has `seconds` to commit, by whichever clock is ahead: a
+    /// chain at rest shows an old time, and our clock may be slow.
+    pub(crate) fn expiry(&self, seconds: u64) -> u64 {
+        self.seconds.max(self.local_seconds).saturating_add(seconds)
+    }
 }
 
 /// Why a request brought nothing.
@@ -46,6 +57,8 @@ pub(crate) enum RefusalKind {
     NotFound,
     /// The sequence number is taken: by this very transaction, or by another.
     SequenceTaken,
+    /// The transaction's time is over, by the clock that the chain goes by.
+    Expired,
     /// The sender cannot pay for gas, or does not exist.
     Unfunded,
     /// Anything else, as it stands.

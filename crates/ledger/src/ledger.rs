@@ -190,6 +190,19 @@ impl Ledger {
         Ok(Octas(balance.await?))
     }
 
+    /// All APT that exists on this chain.
+    ///
+    /// # Errors
+    /// See [`ViewError`].
+    pub async fn supply(&self) -> Result<Octas, ViewError> {
+        let coin = vec!["0x1::aptos_coin::AptosCoin".to_owned()];
+        let supply: Option<u128> =
+            self.rest().view_at("0x1::coin::supply", coin, Vec::new()).await?;
+        let octas = supply.and_then(|octas| u64::try_from(octas).ok());
+        let reason = "the supply of APT is unknown or beyond 64 bits".to_owned();
+        octas.map(Octas).ok_or(ViewError::Incompatible { reason })
+    }
+
     /// A client's money in the escrow.
     ///
     /// # Errors

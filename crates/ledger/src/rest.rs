@@ -14,7 +14,7 @@ use aptos_sdk::{
 use cactus_protocol::{Address, Octas, TaskId};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How long one request may take. Nodes answer in milliseconds; a slow one is as good as none.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -92,7 +92,11 @@ impl Chain for Rest {
             .ledger_timestamp
             .parse()
             .map_err(|_| ChainError::Unreadable("ledger_timestamp is no number".into()))?;
-        Ok(Head { chain_id: info.chain_id, seconds: micros / 1_000_000 })
+        Ok(Head {
+            chain_id: info.chain_id,
+            seconds: micros / 1_000_000,
+            local_seconds: UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs()),
+        })
     }
 
     async fn sequence_number(&self, account: Address) -> Result<u64, ChainError> {
@@ -198,12 +202,14 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 /// By Aptos' error names and its numbers of validation failures (`StatusCode` in move-core-types).
 fn refusal_kind(error_code: &str, vm_error_code: Option<u64>) -> RefusalKind {
     const SEQUENCE_NUMBER_TOO_OLD: u64 = 3;
+    const TRANSACTION_EXPIRED: u64 = 6;
     const INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE: u64 = 5;
     const SENDING_ACCOUNT_DOES_NOT_EXIST: u64 = 7;
     match (error_code, vm_error_code) {
         // The second name: another transaction with this number already waits.
         ("sequence_number_too_old" | "invalid_transaction_update", _)
         | (_, Some(SEQUENCE_NUMBER_TOO_OLD)) => RefusalKind::SequenceTaken,
+        (_, Some(TRANSACTION_EXPIRED)) => RefusalKind::Expired,
         (_, Some(INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE | SENDING_ACCOUNT_DOES_NOT_EXIST)) => {
             RefusalKind::Unfunded
         }
@@ -245,6 +251,7 @@ mod tests {
         assert_eq!(kind(507, "mempool_is_full", None), None);
         assert_eq!(kind(400, "vm_error", Some(3)), Some(RefusalKind::SequenceTaken));
         assert_eq!(kind(400, "invalid_transaction_update", None), Some(RefusalKind::SequenceTaken));
+        assert_eq!(kind(400, "vm_error", Some(6)), Some(RefusalKind::Expired));
         assert_eq!(kind(400, "vm_error", Some(5)), Some(RefusalKind::Unfunded));
         assert_eq!(kind(400, "vm_error", Some(1)), Some(RefusalKind::Other));
         assert_eq!(kind(404, "account_not_found", None), Some(RefusalKind::NotFound));

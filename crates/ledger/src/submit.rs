@@ -14,8 +14,8 @@ use tokio::time::Instant;
 
 /// Chain time that a transaction has to commit.
 const EXPIRY_SECONDS: u64 = 60;
-/// How long past the expiry a node may lag behind the one that told us the time.
-const LAG_SECONDS: u64 = 5;
+/// How far a node may lag behind the one that called the transaction expired.
+const LAG: Duration = Duration::from_secs(5);
 /// How long to wait for a chain that stopped answering before giving up on knowing.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Tries for a sequence number that nobody else takes first.
@@ -95,7 +95,7 @@ impl Ledger {
         let signer = Signer::new(key, self.chain_id(), self.contract());
         let signer = signer.map_err(|error| SubmitError::Refused { reason: error.to_string() })?;
         for _ in 0..SEQUENCE_ATTEMPTS {
-            let (signed, expires) = prepare(self.rest(), &signer, &call).await?;
+            let signed = prepare(self.rest(), &signer, &call).await?;
             match self.rest().submit(&signed.transaction).await {
                 Err(ChainError::Refused(refusal)) => match refusal.kind {
                     // Someone else sends with the same key: take the next number.
@@ -104,13 +104,13 @@ impl Ledger {
                         let account = signer.address();
                         return Err(SubmitError::Unfunded { account });
                     }
-                    RefusalKind::NotFound | RefusalKind::Other => {
+                    _ => {
                         let reason = refusal.message;
                         return Err(SubmitError::Refused { reason });
                     }
                 },
                 // Taken, or perhaps taken: only the hash tells.
-                Ok(()) | Err(_) => return await_decision(self.rest(), &signed, expires).await,
+                Ok(()) | Err(_) => return await_decision(self.rest(), &signed).await,
             }
         }
         Err(SubmitError::Refused {
@@ -119,49 +119,45 @@ impl Ledger {
     }
 }
 
-async fn prepare(
-    chain: &impl Chain,
-    signer: &Signer,
-    call: &Call,
-) -> Result<(Signed, u64), SubmitError> {
+async fn prepare(chain: &impl Chain, signer: &Signer, call: &Call) -> Result<Signed, SubmitError> {
     let unavailable = |error: ChainError| SubmitError::Unavailable { reason: error.to_string() };
-    let expires_seconds =
-        chain.head().await.map_err(unavailable)?.seconds.saturating_add(EXPIRY_SECONDS);
+    let head = chain.head().await.map_err(unavailable)?;
+    let next = chain.sequence_number(signer.address()).await;
     let terms = Terms {
-        sequence_number: chain.sequence_number(signer.address()).await.map_err(unavailable)?,
-        expires_seconds,
+        sequence_number: next.map_err(unavailable)?,
+        expires_seconds: head.expiry(EXPIRY_SECONDS),
         gas_unit_price: chain.gas_unit_price().await.map_err(unavailable)?,
     };
-    let signed = signer.sign(call, terms);
-    let signed = signed.map_err(|error| SubmitError::Refused { reason: error.to_string() })?;
-    Ok((signed, expires_seconds))
+    signer.sign(call, terms).map_err(|error| SubmitError::Refused { reason: error.to_string() })
 }
 
 /// Looks the hash up until it is in the chain or can no longer get there.
-async fn await_decision(
-    chain: &impl Chain,
-    signed: &Signed,
-    expires: u64,
-) -> Result<Committed, SubmitError> {
+async fn await_decision(chain: &impl Chain, signed: &Signed) -> Result<Committed, SubmitError> {
     let give_up = Instant::now() + PATIENCE;
+    let mut expired: Option<Instant> = None;
     while Instant::now() < give_up {
-        // The time first: what is unknown after the expiry has passed stays unknown.
-        let now = chain.head().await.map(|head| head.seconds);
         match chain.look_up(&signed.hash).await {
             Ok(Lookup::Committed(execution)) => return decided(signed, execution),
-            Ok(Lookup::Unknown) => match now {
-                Ok(now) if now > expires.saturating_add(LAG_SECONDS) => {
-                    return Err(SubmitError::Expired);
+            Ok(Lookup::Unknown) if expired.is_some_and(|since| since.elapsed() >= LAG) => {
+                return Err(SubmitError::Expired);
+            }
+            // The node lost it or never had it. The same bytes cannot happen twice.
+            Ok(Lookup::Unknown) if expired.is_none() => {
+                let answer = chain.submit(&signed.transaction).await;
+                if is_expired(&answer) {
+                    expired = Some(Instant::now());
                 }
-                // The node lost it or never had it. The same bytes cannot happen twice.
-                _ => drop(chain.submit(&signed.transaction).await),
-            },
-            Ok(Lookup::Pending) | Err(_) => {}
+            }
+            Ok(Lookup::Pending | Lookup::Unknown) | Err(_) => {}
         }
         tokio::time::sleep(POLL).await;
     }
     let hash = signed.hash.clone();
     Err(SubmitError::Unknown { hash })
+}
+
+fn is_expired(answer: &Result<(), ChainError>) -> bool {
+    matches!(answer, Err(ChainError::Refused(refusal)) if refusal.kind == RefusalKind::Expired)
 }
 
 fn decided(signed: &Signed, execution: Execution) -> Result<Committed, SubmitError> {

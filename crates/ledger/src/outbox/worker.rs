@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::Call,
-    chain::{Chain, ChainError, Execution, Lookup, Refusal, RefusalKind},
+    chain::{Chain, ChainError, Execution, Lookup, RefusalKind},
     event::Abort,
     transaction::{Signer, Terms},
     view::{TaskInfo, TaskStage},
@@ -53,18 +53,25 @@ pub(crate) enum PassError {
     WrongChain { expected: u8, found: u8 },
 }
 
-/// A transaction in flight, and since when a node is known to have it.
+/// A transaction in flight, and what nodes said about it since this worker started.
 struct InFlight {
     stored: Stored,
     accepted_seconds: Option<u64>,
+    expired_seconds: Option<u64>,
 }
 
 impl InFlight {
+    /// In doubt until a node says something.
+    fn doubtful(stored: Stored) -> Self {
+        Self { stored, accepted_seconds: None, expired_seconds: None }
+    }
+
     fn flight(&self) -> Flight {
         Flight {
             sequence_number: self.stored.sequence_number,
             expires_seconds: self.stored.expires_seconds,
             accepted_seconds: self.accepted_seconds,
+            expired_seconds: self.expired_seconds,
         }
     }
 }
@@ -139,7 +146,7 @@ impl<C: Chain> Worker<C> {
 
     async fn read_table(&self) -> Result<Vec<InFlight>, sqlx::Error> {
         let stored = store::submitted(&self.pool).await?;
-        Ok(stored.into_iter().map(|stored| InFlight { stored, accepted_seconds: None }).collect())
+        Ok(stored.into_iter().map(InFlight::doubtful).collect())
     }
 
     /// Ends intents about tasks that could not be created. Says whether there were any.
@@ -166,7 +173,7 @@ impl<C: Chain> Worker<C> {
         // A node may lag behind what another one showed us. With nothing in flight the node is
         // right: a network that was reset starts again from zero.
         self.floor = if nothing_in_flight { next } else { self.floor.max(next) };
-        Ok(Around { now: head.seconds, next_sequence: self.floor })
+        Ok(Around { head, next_sequence: self.floor })
     }
 
     /// Looks at what deserves it and acts on the answers.
@@ -212,7 +219,7 @@ impl<C: Chain> Worker<C> {
         effect: &mut Effect,
     ) -> Result<Option<InFlight>, PassError> {
         if lookup == Lookup::Pending {
-            one.accepted_seconds = Some(around.now);
+            one.accepted_seconds = Some(around.head.local_seconds);
         }
         match decide::after_look(one.flight(), around, lookup) {
             Action::Wait => Ok(Some(one)),
@@ -301,15 +308,43 @@ impl<C: Chain> Worker<C> {
         if ready.is_empty() {
             return Ok(effect);
         }
-        let gas_unit_price = self.chain.gas_unit_price().await?;
         let taken: Vec<_> = in_flight.iter().map(|one| one.stored.sequence_number).collect();
-        let numbers = decide::free_numbers(around.next_sequence, &taken, ready.len());
-        let expires_seconds = around.now.saturating_add(EXPIRY_SECONDS);
+        let signed = self.sign_all(ready, &taken, around).await?;
+        store::mark_submitted(&self.pool, &signed).await?;
+        effect.moved = true;
+        let chain = &self.chain;
+        let sent: Vec<_> = stream::iter(signed)
+            .map(async |stored| (chain.submit(&stored.transaction).await, stored))
+            .buffered(MAX_REQUESTS)
+            .collect()
+            .await;
+        for (answer, stored) in sent {
+            let mut one = InFlight::doubtful(stored);
+            note_submission(&mut one, answer, around, &mut effect);
+            in_flight.push(one);
+        }
+        Ok(effect)
+    }
+
+    /// Signs in order with the lowest free numbers. What has no form on this chain ends here.
+    async fn sign_all(
+        &self,
+        ready: Vec<Ready>,
+        taken: &[u64],
+        around: Around,
+    ) -> Result<Vec<Stored>, PassError> {
+        let gas_unit_price = self.chain.gas_unit_price().await?;
+        let mut numbers = decide::free_numbers(around.next_sequence, taken).peekable();
         let mut signed = Vec::with_capacity(ready.len());
-        let mut numbers = numbers.into_iter().peekable();
         for intent in ready {
-            let Some(&sequence_number) = numbers.peek() else { break };
-            let terms = Terms { sequence_number, expires_seconds, gas_unit_price };
+            let Some(&sequence_number) = numbers.peek() else {
+                break;
+            };
+            let terms = Terms {
+                sequence_number,
+                expires_seconds: around.head.expiry(EXPIRY_SECONDS),
+                gas_unit_price,
+            };
             match self.sign(&intent, terms) {
                 Ok(stored) => {
                     numbers.next();
@@ -318,23 +353,7 @@ impl<C: Chain> Worker<C> {
                 Err(outcome) => self.finish(&intent.id, outcome).await?,
             }
         }
-        store::mark_submitted(&self.pool, &signed).await?;
-        effect.moved = true;
-        let chain = &self.chain;
-        let sent = stream::iter(signed)
-            .map(async |stored| {
-                let answer = chain.submit(&stored.transaction).await;
-                (stored, answer)
-            })
-            .buffered(MAX_REQUESTS)
-            .collect::<Vec<_>>()
-            .await;
-        for (stored, answer) in sent {
-            let mut one = InFlight { stored, accepted_seconds: None };
-            note_submission(&mut one, answer, around, &mut effect);
-            in_flight.push(one);
-        }
-        Ok(effect)
+        Ok(signed)
     }
 
     fn sign(&self, intent: &Ready, terms: Terms) -> Result<Stored, Outcome> {
@@ -368,25 +387,28 @@ impl Effect {
     }
 }
 
-/// Only a clear yes ends the doubt about a submission.
+/// Only a clear yes ends the doubt about a submission, and only a clear "expired" its hope.
 fn note_submission(
     one: &mut InFlight,
     answer: Result<(), ChainError>,
     around: Around,
     effect: &mut Effect,
 ) {
-    match answer {
-        Ok(()) => one.accepted_seconds = Some(around.now),
-        // In the chain already, or its number is lost: the next look tells. Nothing is wrong.
-        Err(ChainError::Refused(Refusal { kind: RefusalKind::SequenceTaken, .. })) => {
-            one.accepted_seconds = None
+    one.accepted_seconds = answer.is_ok().then_some(around.head.local_seconds);
+    let Err(error) = answer else { return };
+    let kind = match &error {
+        ChainError::Refused(refusal) => Some(refusal.kind),
+        ChainError::Unavailable(_) | ChainError::Unreadable(_) => None,
+    };
+    match kind {
+        // In the chain already, or its number is lost: the next look tells.
+        Some(RefusalKind::SequenceTaken) => {}
+        Some(RefusalKind::Expired) => {
+            one.expired_seconds.get_or_insert(around.head.local_seconds);
         }
-        Err(error) => {
-            one.accepted_seconds = None;
-            effect.trouble(&one.stored.id, &error);
-            if let ChainError::Refused(refusal) = &error {
-                tracing::warn!(id = %one.stored.id, %refusal, "the chain does not take a transaction");
-            }
+        _ => {
+            tracing::warn!(id = %one.stored.id, %error, "the chain does not take a transaction");
+            effect.troubled = true;
         }
     }
 }
