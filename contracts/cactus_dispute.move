@@ -66,6 +66,7 @@ module cactus::dispute {
 
     /// A validator takes up to `amount` octas of an operator's stake, what unbonds included. The accuser gets at most
     /// the share that the parameter `slash_bounty_cap_bps` allows; the rest, rounding included, goes to the treasury.
+    /// The accuser `@0x0` stands for nobody: then all of it does.
     ///
     /// Aborts if the caller is not a validator, the amount is zero, the evidence hash is not 32 bytes or was used, the
     /// accuser is the validator or the operator, or the operator has nothing to slash.
@@ -83,14 +84,21 @@ module cactus::dispute {
         punished.add(evidence_hash, true);
         let funds = stake::slash(operator, amount);
         let slashed_octas = fungible_asset::amount(&funds);
-        let bounty_octas =
-            (((slashed_octas as u128) * (config::slash_bounty_cap_bps() as u128) / BPS) as u64);
+        let bounty_octas = if (accuser == @0x0) 0 else bounty_of(slashed_octas);
         vault::give(accuser, fungible_asset::extract(&mut funds, bounty_octas));
         treasury::confiscate(funds);
         event::emit(OperatorSlashed::V1 {
             validator, operator, accuser, evidence_hash, slashed_octas, bounty_octas,
             treasury_octas: slashed_octas - bounty_octas,
         });
+    }
+
+    //
+    // Helpers
+    //
+
+    fun bounty_of(slashed_octas: u64): u64 {
+        (((slashed_octas as u128) * (config::slash_bounty_cap_bps() as u128) / BPS) as u64)
     }
 
     #[test_only]

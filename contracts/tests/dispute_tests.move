@@ -41,6 +41,13 @@ module cactus::dispute_tests {
     }
 
     #[test]
+    fun without_an_accuser_the_treasury_gets_everything() {
+        start_with_bond(1000);
+        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, 299, @0x0, world::id(1));
+        check(701, 0, 0, 299);
+    }
+
+    #[test]
     fun a_slash_takes_what_there_is() {
         start_with_bond(1000);
         slash(5000, 1);
