@@ -1,0 +1,313 @@
+//! The unmodified official Rust client drives a node.
+#![allow(clippy::unwrap_used)] // A test that cannot go on should panic.
+
+mod support;
+
+use aptos_sdk::AptosError;
+use aptos_sdk::account::{Ed25519Account, Ed25519SingleKeyAccount};
+use aptos_sdk::transaction::builder::{
+    sign_fee_payer_transaction, sign_multi_agent_transaction, sign_transaction,
+};
+use aptos_sdk::transaction::types::{FeePayerRawTransaction, MultiAgentRawTransaction};
+use aptos_sdk::transaction::{Script, TransactionPayload};
+use aptos_sdk::types::{AccountAddress, ChainId, HashValue};
+use serde_json::{Value, json};
+use support::{
+    APT, MAX_GAS, Node, SECOND, bcs, contract, contract_address, raw, refusal, signed, somebody,
+    transfer,
+};
+
+#[tokio::test]
+async fn the_client_funds_transfers_and_waits() {
+    let node = Node::start();
+    assert_eq!(node.aptos.ledger_info().await.unwrap().chain_id, 4);
+    let alice = node.funded(5 * APT).await;
+    let bob = Ed25519Account::generate();
+    assert!(!node.aptos.account_exists(bob.address()).await.unwrap());
+    let sent = node.aptos.transfer_apt(&alice, bob.address(), APT).await.unwrap().data;
+    assert_eq!(sent["success"], json!(true));
+    assert_eq!(sent["vm_status"], json!("Executed successfully"));
+    assert_eq!(sent["type"], json!("user_transaction"));
+    assert_eq!(sent["payload"]["function"], json!("0x1::aptos_account::transfer"));
+    assert_eq!(sent["payload"]["arguments"], json!([bob.address().to_string(), APT.to_string()]));
+    let gas = sent["gas_used"].as_str().unwrap().parse::<u64>().unwrap() * 100;
+    assert!(gas > 0);
+    assert_eq!(node.aptos.get_balance(bob.address()).await.unwrap(), APT);
+    assert_eq!(node.aptos.get_balance(alice.address()).await.unwrap(), 4 * APT - gas);
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn sequence_numbers_may_arrive_out_of_order() {
+    let node = Node::start();
+    let alice = node.funded(5 * APT).await;
+    let bob = somebody();
+    let mut hashes = Vec::new();
+    for sequence_number in [3, 1, 2] {
+        let transaction = node.sign(&alice, sequence_number, transfer(bob, 10));
+        hashes.push(node.aptos.submit_transaction(&transaction).await.unwrap().data.hash);
+    }
+    let parked = node.aptos.fullnode().get_transaction_by_hash(&hashes[0]).await.unwrap().data;
+    assert_eq!(parked["type"], json!("pending_transaction"));
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 0);
+    let first = node.sign(&alice, 0, transfer(bob, 10));
+    node.aptos.submit_and_wait(&first, None).await.unwrap();
+    for hash in &hashes {
+        let done = node.aptos.fullnode().wait_for_transaction(hash, None).await.unwrap().data;
+        assert_eq!(done["success"], json!(true));
+    }
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 4);
+    assert_eq!(node.aptos.get_balance(bob).await.unwrap(), 40);
+    let again = node.aptos.submit_transaction(&first).await.unwrap_err();
+    assert_eq!(refusal(&again), (400, "vm_error".to_owned(), Some(3)));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn transactions_that_can_never_run_are_refused_with_aptos_codes() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let mallory = Ed25519Account::generate();
+    let good = || raw(alice.address(), 0, transfer(mallory.address(), 1));
+    let with = |change: &dyn Fn(&mut aptos_sdk::transaction::RawTransaction)| {
+        let mut changed = good();
+        change(&mut changed);
+        signed(&alice, &changed)
+    };
+    let mut tampered = signed(&alice, &good());
+    tampered.raw_txn.payload = transfer(mallory.address(), 1_000).into();
+    let of_another = signed(&mallory, &good());
+    let script = Script::new(vec![1, 2, 3], Vec::new(), Vec::new());
+    let cases = [
+        ("a changed payload", tampered, 1),
+        ("another account's key", of_another, 2),
+        ("an expiry that has passed", with(&|raw| raw.expiration_timestamp_secs = 1), 6),
+        ("too little for the offered gas", with(&|raw| raw.max_gas_amount = 1_000_001), 5),
+        ("more gas than the bound", with(&|raw| raw.max_gas_amount = 2_000_001), 13),
+        ("less gas than any transaction", with(&|raw| raw.max_gas_amount = 1), 14),
+        ("a gas price below the least", with(&|raw| raw.gas_unit_price = 99), 15),
+        ("another chain", with(&|raw| raw.chain_id = ChainId::new(1)), 23),
+        ("a script", with(&|raw| raw.payload = TransactionPayload::Script(script.clone())), 26),
+    ];
+    for (case, transaction, code) in cases {
+        let error = node.aptos.submit_transaction(&transaction).await.unwrap_err();
+        assert_eq!(refusal(&error), (400, "vm_error".to_owned(), Some(code)), "{case}");
+    }
+    assert_eq!(node.aptos.get_balance(alice.address()).await.unwrap(), APT);
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 0);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn an_aborted_transaction_pays_gas_and_says_why() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let error = node.run(&alice, transfer(somebody(), 2 * APT)).await.unwrap_err();
+    let AptosError::ExecutionFailed { vm_status } = &error else {
+        panic!("{error}");
+    };
+    assert!(
+        vm_status
+            .starts_with("Move abort in 0x1::fungible_asset: EINSUFFICIENT_BALANCE(0x10004): "),
+        "{vm_status}"
+    );
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 1);
+    let left = node.aptos.get_balance(alice.address()).await.unwrap();
+    assert!(left < APT && left > APT - MAX_GAS * 100, "{left}");
+    let missing = contract("payment", "no_such_function", Vec::new());
+    let error = node.run(&alice, missing).await.unwrap_err();
+    assert!(
+        error.to_string().contains("FUNCTION_RESOLUTION_FAILURE")
+            || error.to_string().contains("FUNCTION_NOT_FOUND"),
+        "{error}"
+    );
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 2);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_contracts_are_there_and_hold_deposits() {
+    let node = Node::start();
+    let client = node.funded(10 * APT).await;
+    let deposit = contract("payment", "deposit", vec![bcs(&(3 * APT))]);
+    let done = node.run(&client, deposit).await.unwrap();
+    let events = done["events"].as_array().unwrap();
+    let deposited = format!("{}::payment::Deposited", contract_address());
+    assert!(events.iter().any(|event| event["type"] == json!(deposited)), "{events:?}");
+    let function = format!("{}::payment::balance", contract_address());
+    let by_json = node
+        .aptos
+        .view(&function, Vec::new(), vec![json!(client.address().to_string())])
+        .await
+        .unwrap();
+    assert_eq!(by_json, [json!({ "available": (3 * APT).to_string(), "locked": "0" })]);
+    let by_bcs_arguments = node
+        .aptos
+        .fullnode()
+        .view_bcs_args(&function, Vec::new(), vec![bcs(&client.address())])
+        .await
+        .unwrap();
+    assert_eq!(by_bcs_arguments.data, by_json);
+    let in_bcs = node
+        .aptos
+        .fullnode()
+        .view_bcs(&function, Vec::new(), vec![bcs(&client.address())])
+        .await
+        .unwrap();
+    assert_eq!(aptos_bcs::from_bytes::<Vec<(u64, u64)>>(&in_bcs.data).unwrap(), [(3 * APT, 0)]);
+    let admin = node
+        .aptos
+        .view(&format!("{}::config::admin", contract_address()), Vec::new(), Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(admin, [json!(contract_address().to_string())]);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn only_view_functions_are_views() {
+    let node = Node::start();
+    let address = json!("0x1");
+    for (function, arguments) in [
+        ("0x1::account::create_account_if_does_not_exist", vec![address.clone()]),
+        ("0x1::genesis::mint", vec![address.clone(), json!("1")]),
+        ("0x1::coin::nothing", vec![]),
+        ("0x1::nothing::balance", vec![]),
+        ("0x1::coin", vec![]),
+        ("0x1::account::get_sequence_number", vec![]),
+        ("0x1::account::get_sequence_number", vec![json!("not an address")]),
+    ] {
+        let error = node.aptos.view(function, Vec::new(), arguments).await.unwrap_err();
+        assert_eq!(refusal(&error).0, 400, "{function}");
+    }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn simulation_shows_the_outcome_and_refuses_a_valid_signature() {
+    let node = Node::start();
+    let alice = node.funded(5 * APT).await;
+    let payload = transfer(somebody(), APT);
+    let good = node.aptos.simulate(&alice, payload.clone().into()).await.unwrap();
+    assert!(good.success(), "{}", good.vm_status());
+    assert!(good.gas_used() > 0);
+    assert!(!good.events().is_empty());
+    let bad = node.aptos.simulate(&alice, transfer(somebody(), 50 * APT).into()).await;
+    let bad = bad.unwrap();
+    assert!(bad.failed() && bad.is_insufficient_balance(), "{}", bad.vm_status());
+    assert_eq!(node.aptos.get_balance(alice.address()).await.unwrap(), 5 * APT);
+
+    let transaction = node.sign(&alice, 0, payload);
+    let answer = reqwest::Client::new()
+        .post(node.url("/v1/transactions/simulate"))
+        .header("content-type", "application/x.aptos.signed_transaction+bcs")
+        .body(transaction.to_bcs().unwrap())
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 400);
+    let body: Value = answer.json().await.unwrap();
+    assert_eq!(body["message"], json!("Simulated transactions must not have a valid signature"));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn other_authenticators_pay_and_act() {
+    let node = Node::start();
+    let single = Ed25519SingleKeyAccount::generate();
+    node.aptos.fund_account(single.address(), APT).await.unwrap();
+    let bob = somebody();
+    let transaction =
+        sign_transaction(&raw(single.address(), 0, transfer(bob, 7)), &single).unwrap();
+    node.aptos.submit_and_wait(&transaction, None).await.unwrap();
+
+    // An account that has nothing acts, and another pays.
+    let (poor, payer) = (Ed25519Account::generate(), node.funded(APT).await);
+    node.aptos.fund_account(poor.address(), 5).await.unwrap();
+    let sponsored = FeePayerRawTransaction::new(
+        raw(poor.address(), 0, transfer(bob, 5)),
+        Vec::new(),
+        payer.address(),
+    );
+    let transaction = sign_fee_payer_transaction(&sponsored, &poor, &[], &payer).unwrap();
+    let done = node.aptos.submit_and_wait(&transaction, None).await.unwrap().data;
+    assert_eq!(done["signature"]["type"], json!("fee_payer_signature"));
+    assert_eq!(node.aptos.get_balance(bob).await.unwrap(), 12);
+    assert_eq!(node.aptos.get_balance(poor.address()).await.unwrap(), 0);
+    assert!(node.aptos.get_balance(payer.address()).await.unwrap() < APT);
+
+    // A transfer has one signer: a second one is too many, and the sender pays for the attempt.
+    let multi = MultiAgentRawTransaction::new(
+        raw(payer.address(), 0, transfer(bob, 1)),
+        vec![poor.address()],
+    );
+    let transaction = sign_multi_agent_transaction(&multi, &payer, &[&poor]).unwrap();
+    let error = node.aptos.submit_and_wait(&transaction, None).await.unwrap_err();
+    assert!(error.to_string().contains("NUMBER_OF_SIGNER_ARGUMENTS_MISMATCH"), "{error}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn the_ledger_can_be_read_by_version_block_account_and_type() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let bob = somebody();
+    for octas in [1, 2, 3] {
+        node.run(&alice, transfer(bob, octas)).await.unwrap();
+    }
+    let fullnode = node.aptos.fullnode();
+    let info = fullnode.get_ledger_info().await.unwrap();
+    let version = info.data.version().unwrap();
+    assert_eq!(info.ledger_version, Some(version));
+    let last = fullnode.get_transaction_by_version(version).await.unwrap().data;
+    assert_eq!(last["payload"]["arguments"][1], json!("3"));
+    let hash = HashValue::from_hex(last["hash"].as_str().unwrap()).unwrap();
+    let by_hash = fullnode.get_transaction_by_hash(&hash).await.unwrap().data;
+    assert_eq!(by_hash, last);
+    let genesis = fullnode.get_transactions(Some(0), Some(1)).await.unwrap().data;
+    assert_eq!(genesis[0]["type"], json!("genesis_transaction"));
+    let sent = fullnode.get_account_transactions(alice.address(), Some(1), None).await.unwrap();
+    let amounts: Vec<_> =
+        sent.data.iter().map(|one| one["payload"]["arguments"][1].clone()).collect();
+    assert_eq!(amounts, ["2", "3"]);
+    let block = fullnode.get_block_by_version(version, true).await.unwrap().data;
+    assert_eq!(block["last_version"], json!(version.to_string()));
+    let first = &block["transactions"][0];
+    assert_eq!(first["type"], json!("block_metadata_transaction"));
+    let height = block["block_height"].as_str().unwrap().parse().unwrap();
+    let by_height = fullnode.get_block_by_height(height, true).await.unwrap().data;
+    assert_eq!(by_height, block);
+
+    let store = fullnode.get_account_resource(alice.address(), "0x1::account::Account").await;
+    assert_eq!(store.unwrap().data.data["sequence_number"], json!("3"));
+    let all = fullnode.get_account_resources(alice.address()).await.unwrap().data;
+    assert!(all.iter().any(|one| one.typ == "0x1::account::Account"));
+    let module = fullnode.get_account_module(contract_address(), "payment").await.unwrap().data;
+    let functions = module.abi.unwrap().exposed_functions;
+    let balance = functions.iter().find(|one| one.name == "balance").unwrap();
+    assert!(balance.is_view);
+    assert_eq!(balance.params, ["address"]);
+    let modules = fullnode.get_account_modules(AccountAddress::ONE).await.unwrap().data;
+    assert!(modules.iter().any(|one| one.abi.as_ref().is_some_and(|abi| abi.name == "coin")));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn moving_the_clock_moves_block_time_and_views() {
+    let node = Node::start();
+    let now = || async {
+        let seconds = node.aptos.view("0x1::timestamp::now_seconds", vec![], vec![]).await.unwrap();
+        seconds[0].as_str().unwrap().parse::<u64>().unwrap()
+    };
+    let before = now().await;
+    let chain = node.chain.clone();
+    tokio::task::spawn_blocking(move || chain.advance_clock(1_000_000 * SECOND)).await.unwrap();
+    assert!(now().await >= before + 1_000_000);
+    let stamp: u64 = node.aptos.ledger_info().await.unwrap().ledger_timestamp.parse().unwrap();
+    assert!(stamp / 1_000_000 >= before + 1_000_000);
+    // Clients go on setting expiry by their own clock.
+    let alice = node.funded(APT).await;
+    node.run(&alice, transfer(somebody(), 1)).await.unwrap();
+    node.stop().await;
+}
