@@ -14,7 +14,11 @@
 
 mod decide;
 mod pacing;
+#[cfg(test)]
+mod scripted;
 mod store;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use crate::{
