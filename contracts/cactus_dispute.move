@@ -6,6 +6,7 @@ module cactus::dispute {
     use aptos_framework::event;
     use aptos_framework::fungible_asset;
     use cactus::config;
+    use cactus::pricing;
     use cactus::stake;
     use cactus::treasury;
     use cactus::vault;
@@ -28,7 +29,6 @@ module cactus::dispute {
     //
 
     const HASH_BYTES: u64 = 32;
-    const BPS: u128 = 10000;
 
     //
     // Structs
@@ -84,21 +84,13 @@ module cactus::dispute {
         punished.add(evidence_hash, true);
         let funds = stake::slash(operator, amount);
         let slashed_octas = fungible_asset::amount(&funds);
-        let bounty_octas = if (accuser == @0x0) 0 else bounty_of(slashed_octas);
+        let bounty_octas = if (accuser == @0x0) 0 else pricing::share(slashed_octas, config::slash_bounty_cap_bps());
         vault::give(accuser, fungible_asset::extract(&mut funds, bounty_octas));
         treasury::confiscate(funds);
         event::emit(OperatorSlashed::V1 {
             validator, operator, accuser, evidence_hash, slashed_octas, bounty_octas,
             treasury_octas: slashed_octas - bounty_octas,
         });
-    }
-
-    //
-    // Helpers
-    //
-
-    fun bounty_of(slashed_octas: u64): u64 {
-        (((slashed_octas as u128) * (config::slash_bounty_cap_bps() as u128) / BPS) as u64)
     }
 
     #[test_only]

@@ -13,6 +13,7 @@ module cactus::payment {
     use aptos_framework::fungible_asset;
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::pricing;
     use cactus::registry;
     use cactus::reputation;
     use cactus::server_registry;
@@ -46,8 +47,8 @@ module cactus::payment {
     const ETASK_EXISTS: u64 = 10;
     /// The deadline has passed or is further away than a task may take.
     const EBAD_DEADLINE: u64 = 11;
-    /// The price is above 10,000 APT per 1,000 tokens.
-    const EPRICE_TOO_HIGH: u64 = 12;
+    /// There is no such fault.
+    const EBAD_FAULT: u64 = 12;
     /// The orchestrator's bond is below the minimum.
     const ESTAKE_TOO_SMALL: u64 = 13;
     /// The client has no task of this id.
@@ -60,10 +61,6 @@ module cactus::payment {
     const ETOO_LATE: u64 = 17;
     /// The task's deadline has not passed yet.
     const ENOT_EXPIRED: u64 = 18;
-    /// No task has more than 1,000,000,000 tokens.
-    const ETOO_MANY_TOKENS: u64 = 19;
-    /// There is no such fault.
-    const EBAD_FAULT: u64 = 20;
 
     //
     // Constants
@@ -79,12 +76,6 @@ module cactus::payment {
     const STATE_REFUNDED: u8 = 3;
 
     const ID_BYTES: u64 = 32;
-    // With both limits a price in u128 cannot overflow: 2 * 10^9 * 10^12 * 10^4 < 2^85.
-    const MAX_PRICE: u64 = 1000000000000;
-    const MAX_TOKENS: u64 = 1000000000;
-    const BPS: u128 = 10000;
-    /// Prices are per this many tokens.
-    const PRICE_TOKENS: u128 = 1000;
 
     //
     // Structs
@@ -261,39 +252,6 @@ module cactus::payment {
         if (exists<ClientAccount>(client)) ClientAccount[client].vault.balance() else 0
     }
 
-    #[view]
-    /// What a task costs its client, in octas, fees included:
-    /// `min(lock, (prompt_tokens * prompt_price + output_tokens * output_price) * quality_bps / (1000 * 10000))`,
-    /// rounded down once, at the end. Prices are octas per 1,000 tokens.
-    ///
-    /// | prompt | price | output | price | quality |     lock | charge |
-    /// |-------:|------:|-------:|------:|--------:|---------:|-------:|
-    /// |   1000 |   500 |   2000 |  1500 |   10000 |    10000 |   3500 |
-    /// |   1000 |   500 |   2000 |  1500 |    9000 |    10000 |   3150 |
-    /// |   1000 |   500 |   2000 |  1500 |   10000 |     3000 |   3000 |
-    /// |      1 |   999 |      0 |     0 |   10000 |    10000 |      0 |
-    /// |      1 |   500 |      1 |   500 |   10000 |    10000 |      1 |
-    /// |    123 |  7000 |    457 | 21000 |    9980 |  1000000 |  10437 |
-    /// |      0 |   500 |      0 |  1500 |   10000 |    10000 |      0 |
-    ///
-    /// Aborts if a price or number of tokens is above its limit.
-    public fun charge(
-        prompt_tokens: u64, output_tokens: u64, prompt_price: u64, output_price: u64, quality_bps: u64, lock: u64
-    ): u64 {
-        assert!(
-            prompt_tokens <= MAX_TOKENS && output_tokens <= MAX_TOKENS,
-            error::invalid_argument(ETOO_MANY_TOKENS)
-        );
-        assert!(
-            prompt_price <= MAX_PRICE && output_price <= MAX_PRICE,
-            error::invalid_argument(EPRICE_TOO_HIGH)
-        );
-        let price = (prompt_tokens as u128) * (prompt_price as u128)
-            + (output_tokens as u128) * (output_price as u128);
-        let charge = price * (quality_bps as u128) / (PRICE_TOKENS * BPS);
-        if (charge < (lock as u128)) (charge as u64) else lock
-    }
-
     //
     // Entry functions
     //
@@ -357,10 +315,7 @@ module cactus::payment {
         server_registry::assert_authorized(server);
         registry::assert_may_work(orchestrator, &node_public_key);
         assert!(stake::bonded(orchestrator) >= config::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
-        assert!(
-            prompt_price <= MAX_PRICE && output_price <= MAX_PRICE,
-            error::invalid_argument(EPRICE_TOO_HIGH)
-        );
+        pricing::assert_prices(prompt_price, output_price);
         assert_times(expires_seconds, deadline_seconds);
         let order = Order {
             chain_id: chain_id::get(), client, server, order_id, max_total, max_per_task, expires_seconds,
@@ -405,11 +360,11 @@ module cactus::payment {
         let lock = task.lock;
         let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
         let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
-        let charge = charge(
+        let charge = pricing::charge(
             prompt_tokens, output_tokens, task.prompt_price, task.output_price, quality_bps, lock
         );
-        let server_fee_octas = share(charge, server_fee_bps);
-        let treasury_fee_octas = share(charge, treasury_fee_bps);
+        let server_fee_octas = pricing::share(charge, server_fee_bps);
+        let treasury_fee_octas = pricing::share(charge, treasury_fee_bps);
         let fee_octas = server_fee_octas + treasury_fee_octas;
         let orchestrator_octas = charge - fee_octas;
         let refund_octas = lock - charge;
@@ -543,11 +498,6 @@ module cactus::payment {
         event::emit(TaskRefunded::V1 {
             client, task_id, server, orchestrator, fault, expired, refund_octas: lock,
         });
-    }
-
-    // Rounded down, in favour of whom the rest belongs to.
-    fun share(octas: u64, bps: u64): u64 {
-        (((octas as u128) * (bps as u128) / BPS) as u64)
     }
 
     #[test_only]

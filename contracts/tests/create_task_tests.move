@@ -247,7 +247,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10001, location = cactus::pricing)]
     fun a_prompt_price_over_the_limit_is_refused() {
         let r = start();
         r.prompt_price = 1000000000001;
@@ -255,7 +255,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10001, location = cactus::pricing)]
     fun an_output_price_over_the_limit_is_refused() {
         let r = start();
         r.output_price = 1000000000001;

@@ -1,5 +1,5 @@
 #[test_only]
-/// What tasks cost, deposits and withdrawals, and how tasks end.
+/// Deposits and withdrawals, and how tasks end.
 module cactus::payment_tests {
     use cactus::config;
     use cactus::dispute;
@@ -67,41 +67,6 @@ module cactus::payment_tests {
     fun failures(): (u64, u64) {
         let (_, user, provider, _, _, _) = reputation::unpack_for_test(reputation::of(OPERATOR));
         (user, provider)
-    }
-
-    //
-    // The price
-    //
-
-    #[test]
-    fun a_charge_follows_the_table_of_its_documentation() {
-        assert!(payment::charge(1000, 2000, 500, 1500, 10000, 10000) == 3500, 1);
-        assert!(payment::charge(1000, 2000, 500, 1500, 9000, 10000) == 3150, 2);
-        assert!(payment::charge(1000, 2000, 500, 1500, 10000, 3000) == 3000, 3);
-        assert!(payment::charge(1, 0, 999, 0, 10000, 10000) == 0, 4);
-        assert!(payment::charge(1, 1, 500, 500, 10000, 10000) == 1, 5);
-        assert!(payment::charge(123, 457, 7000, 21000, 9980, 1000000) == 10437, 6);
-        assert!(payment::charge(0, 0, 500, 1500, 10000, 10000) == 0, 7);
-    }
-
-    #[test]
-    fun the_largest_charge_does_not_overflow() {
-        let tokens = 1000000000;
-        let price = 1000000000000;
-        let lock = 18446744073709551615;
-        assert!(payment::charge(tokens, tokens, price, price, 10000, lock) == 2000000000000000000, 1);
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x10013, location = cactus::payment)]
-    fun too_many_tokens_have_no_price() {
-        payment::charge(1000000001, 0, 1, 1, 10000, 1);
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
-    fun too_high_a_price_is_refused() {
-        payment::charge(1, 1, 1, 1000000000001, 10000, 1);
     }
 
     //
@@ -373,7 +338,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10013, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10002, location = cactus::pricing)]
     fun a_settlement_over_too_many_tokens_is_refused() {
         let client = start_task();
         complete(&client, 1, 0, 1000000001);
@@ -416,14 +381,14 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10014, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
     fun there_is_no_fault_zero() {
         let client = start_task();
         fail(&client, 0);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10014, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
     fun there_is_no_fault_four() {
         let client = start_task();
         fail(&client, 4);
