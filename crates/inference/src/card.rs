@@ -34,7 +34,8 @@ pub struct ModelCard {
     pub revision: [u8; 32],
     /// The format of the weights on disk; computation is in F32 on a CPU.
     pub dtype: WeightType,
-    /// The most tokens of prompt and answer together.
+    /// The most tokens of prompt and answer together: the model's own limit, or what this node's KV
+    /// cache holds if that is less.
     pub context_length: u32,
     /// Number of weights; tied ones count once.
     pub parameters: u64,

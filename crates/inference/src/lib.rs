@@ -8,12 +8,14 @@ mod engine;
 mod gauges;
 mod load;
 mod model;
+mod options;
 mod philox;
 mod request;
 mod sampler;
 mod scheduler;
 mod sequence;
 mod text;
+mod threads;
 
 pub use candle_engine::{CandleEngine, EngineOptions};
 pub use card::{ModelCard, WeightType};
@@ -22,7 +24,8 @@ pub use engine::{
     Step, Tap,
 };
 pub use load::error::LoadError;
-pub use model::{CompleteError, Completion, Load, LoadOptions, Model, Overloaded};
+pub use model::{CompleteError, Completion, Load, Model, Overloaded};
+pub use options::LoadOptions;
 pub use request::{
     ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_MESSAGES,
     MAX_STOP_BYTES, MAX_STOP_STRINGS, Sampling,

@@ -1,9 +1,8 @@
 //! The handle that the rest of the program holds: a model on threads of its own.
 //! It never computes on the caller's thread.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -13,68 +12,15 @@ use tokio_util::sync::CancellationToken;
 use crate::candle_engine::{CandleEngine, EngineOptions};
 use crate::card::ModelCard;
 use crate::engine::Engine;
-use crate::gauges::{Gauges, Ticket};
+use crate::gauges::Gauges;
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
+use crate::options::LoadOptions;
 use crate::request::{FinishReason, GenerateError, GenerateEvent, GenerateRequest};
-use crate::scheduler::{Limits, Next, Scheduler};
-use crate::sequence::{Job, Reply, cancel_queued, count};
+use crate::scheduler::{Limits, Scheduler};
+use crate::sequence::Reply;
 use crate::text::codec::Codec;
-
-/// The longest wait between two looks at cancellations while every sequence is held back by the
-/// power cap.
-const HELD_BACK_WAIT: Duration = Duration::from_millis(5);
-const SLOT_LIMIT: usize = 1024;
-const QUEUE_LIMIT: usize = 1 << 16;
-
-/// What to load and how much of the machine to give it.
-#[derive(Clone, Debug)]
-pub struct LoadOptions {
-    /// A Hugging Face model directory.
-    pub dir: PathBuf,
-    /// Compute threads; `None` takes what the machine has.
-    pub threads: Option<usize>,
-    /// Sequences decoded together.
-    pub slots: usize,
-    /// Requests that may wait for a slot before [`Overloaded`] is answered.
-    pub queue: usize,
-    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to 4 GiB.
-    pub kv_cache_bytes: Option<u64>,
-    /// The operator's power cap: no sequence decodes faster than this.
-    pub tokens_per_second_limit: Option<f64>,
-}
-
-impl LoadOptions {
-    /// Four slots, a queue of 32, all threads, no power cap.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            threads: None,
-            slots: 4,
-            queue: 32,
-            kv_cache_bytes: None,
-            tokens_per_second_limit: None,
-        }
-    }
-
-    fn limits(&self) -> Result<Limits, LoadError> {
-        let refuse = |reason: String| Err(LoadError::InvalidOption(reason));
-        if self.slots == 0 || self.slots > SLOT_LIMIT {
-            return refuse(format!("slots must be 1 to {SLOT_LIMIT}, not {}", self.slots));
-        }
-        if self.queue == 0 || self.queue > QUEUE_LIMIT {
-            return refuse(format!("queue must be 1 to {QUEUE_LIMIT}, not {}", self.queue));
-        }
-        let token_interval = match self.tokens_per_second_limit {
-            None => Duration::ZERO,
-            Some(limit) if (0.01..=1e9).contains(&limit) => Duration::from_secs_f64(limit.recip()),
-            Some(limit) => {
-                return refuse(format!("tokens per second must be 0.01 to 1e9, not {limit}"));
-            }
-        };
-        Ok(Limits { slots: self.slots, token_interval })
-    }
-}
+use crate::threads::{Prompts, Submission, serve};
 
 /// How busy a model is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,13 +83,6 @@ struct Inner {
     /// `None` only while dropping.
     submissions: Option<SyncSender<Submission>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// A request on its way to be tokenised.
-struct Submission {
-    request: GenerateRequest,
-    reply: Reply,
-    ticket: Ticket,
 }
 
 impl Model {
@@ -295,75 +234,4 @@ fn mpsc_limit() -> usize {
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, LoadError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(body);
     spawned.map_err(|error| LoadError::Thread(error.to_string()))
-}
-
-/// The thread that turns messages into tokens, apart from the model's so that a long prompt never
-/// delays a decode step. Ends when the handle is dropped.
-struct Prompts {
-    codec: Arc<Codec>,
-    context: u32,
-    stop: CancellationToken,
-}
-
-impl Prompts {
-    fn serve(&self, submitted: &Receiver<Submission>, jobs: &SyncSender<Job>) {
-        // The channel of jobs has a place for every ticket, so sending does not wait.
-        while let Ok(submission) = submitted.recv() {
-            if let Some(job) = self.tokenise(submission)
-                && jobs.send(job).is_err()
-            {
-                return;
-            }
-        }
-    }
-
-    /// The job, unless the request ends here.
-    fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
-        if self.stop.is_cancelled() || reply.is_cancelled() {
-            cancel_queued(&reply, Some(ticket), 0);
-            return None;
-        }
-        let prompt = match request.check().and_then(|()| self.codec.prompt(&request.messages)) {
-            Ok(prompt) => prompt,
-            Err(error) => {
-                drop(ticket);
-                reply.send(GenerateEvent::Failed(error));
-                return None;
-            }
-        };
-        let room = self.context.saturating_sub(count(prompt.len()));
-        let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
-        let max_tokens = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let (sampling, stop) = (request.sampling, request.stop);
-        Some(Job { prompt, sampling, max_tokens, stop, reply, ticket: Some(ticket) })
-    }
-}
-
-/// The thread that owns the engine. Ends when the prompts thread is gone or at shutdown.
-fn serve(mut scheduler: Scheduler, jobs: &Receiver<Job>, shutdown: &CancellationToken) {
-    let mut next = Next::Idle;
-    while !shutdown.is_cancelled() {
-        let arrived = match next {
-            Next::Now => jobs.try_recv(),
-            Next::Idle => jobs.recv().map_err(|_| TryRecvError::Disconnected),
-            Next::At(due) => {
-                let wait = due.saturating_duration_since(Instant::now()).min(HELD_BACK_WAIT);
-                jobs.recv_timeout(wait).map_err(|error| match error {
-                    RecvTimeoutError::Timeout => TryRecvError::Empty,
-                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-                })
-            }
-        };
-        match arrived {
-            Ok(job) => {
-                scheduler.push(job);
-                jobs.try_iter().for_each(|job| scheduler.push(job));
-            }
-            Err(TryRecvError::Empty) => {}
-            Err(TryRecvError::Disconnected) => break,
-        }
-        next = scheduler.step(Instant::now());
-    }
-    scheduler.cancel_all(Instant::now());
-    jobs.iter().for_each(Job::cancel);
 }

@@ -55,12 +55,8 @@ pub fn sample(
 ) -> Result<u32, InvalidLogits> {
     let mut candidates = penalised(logits, history, sampling)?;
     if sampling.temperature == 0.0 {
-        return candidates
-            .iter()
-            .copied()
-            .reduce(likelier)
-            .map(|best| best.token)
-            .ok_or(InvalidLogits);
+        let best = candidates.into_iter().reduce(likelier).ok_or(InvalidLogits)?;
+        return Ok(best.token);
     }
     keep_likeliest(&mut candidates, sampling.top_k);
     weigh(&mut candidates, f64::from(sampling.temperature));

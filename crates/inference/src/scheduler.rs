@@ -97,7 +97,7 @@ impl Scheduler {
             let jobs = std::mem::take(&mut self.waiting).into_iter();
             let (cancelled, waiting): (Vec<Job>, _) =
                 jobs.partition(|job| job.reply.is_cancelled());
-            self.waiting = waiting;
+            self.waiting = waiting.into();
             cancelled.into_iter().for_each(Job::cancel);
         }
         let cancelled = self.running.iter().filter(|sequence| sequence.is_cancelled());
@@ -169,7 +169,11 @@ impl Scheduler {
         // Time has passed since the step began; tokens exist only from here on.
         let after = Instant::now().max(now);
         let mut ended: Vec<Ended> = Vec::new();
-        match computed {
+        let complete = |step: Step| match step.outputs.len() == sizes.len() {
+            true => Ok(step),
+            false => Err(EngineError::Compute("an output is missing".to_owned())),
+        };
+        match computed.and_then(complete) {
             Err(error) => {
                 tracing::error!(%error, sequences = sizes.len(), "a step of the engine failed");
                 ended.extend(sizes.into_iter().map(|(id, _)| (id, Err(report(&error)))));

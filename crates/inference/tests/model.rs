@@ -191,3 +191,21 @@ async fn broken_weights_fail_the_request_and_not_the_node() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_small_cache_shortens_the_context_and_makes_requests_take_turns() {
+    // One block of sixteen positions takes 8 KiB in this model.
+    let small = LoadOptions { kv_cache_bytes: Some(3 * 8192), ..options(4) };
+    let model = Model::load(small).unwrap();
+    assert_eq!(model.card().context_length, 48);
+    let answers = (0..4).map(|seed| {
+        let mut request = request("the sun", 0);
+        request.sampling.seed = seed;
+        complete(&model, request)
+    });
+    for answer in futures::future::join_all(answers).await {
+        let answer = answer.unwrap();
+        let tokens = answer.prompt_tokens + answer.output_tokens;
+        assert!(tokens == 48 || (answer.reason == FinishReason::Stop && tokens < 48), "{answer:?}");
+    }
+}

@@ -68,12 +68,15 @@ impl CandleEngine {
         let threads = thread_pool(options.threads)?;
         let config = Config::load(files)?;
         let blocks = cache_blocks(&config, options)?;
+        let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
         let weights = threads.install(|| Weights::load(files, &Llama::expected(&config)))?;
         let card = ModelCard {
             id: files.model_id()?,
             revision: files.revision(),
             dtype: weights.stored(),
-            context_length: config.context_length,
+            // A sequence that the cache cannot hold alone could never run.
+            context_length: held
+                .map_or(config.context_length, |held| held.min(config.context_length)),
             parameters: weights.parameters,
         };
         let model = Llama::new(config, weights, blocks)?;

@@ -18,11 +18,10 @@ const TEMPLATE: &str = "chat_template.jinja";
 const TOKEN_BYTES_LIMIT: usize = 256;
 
 /// The text side of a model.
-pub struct Codec {
+pub(crate) struct Codec {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     end_tokens: Vec<u32>,
-    context_length: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -42,7 +41,6 @@ enum SpecialToken {
 #[derive(Default, Deserialize)]
 struct TokenIds {
     eos_token_id: Option<OneOrMany>,
-    max_position_embeddings: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -65,11 +63,11 @@ impl Codec {
             files.optional_json::<TokenizerConfig>(TOKENIZER_CONFIG)?.unwrap_or_default();
         let beginning = settings.bos_token.map(SpecialToken::text).unwrap_or_default();
         let end = settings.eos_token.map(SpecialToken::text).unwrap_or_default();
-        let (end_tokens, context_length) = end_tokens(files, &tokenizer, &end)?;
+        let end_tokens = end_tokens(files, &tokenizer, &end)?;
         let source = template_source(files, settings.chat_template)?;
         let template = ChatTemplate::new(source, beginning, end);
         let template = template.map_err(|reason| files.malformed(TEMPLATE, &reason))?;
-        Ok(Self { tokenizer, template, end_tokens, context_length })
+        Ok(Self { tokenizer, template, end_tokens })
     }
 
     /// The tokens of the prompt that asks for an answer to `messages`.
@@ -77,8 +75,12 @@ impl Codec {
     /// # Errors
     /// [`GenerateError::BadRequest`] if the template refuses the messages or the prompt leaves no
     /// room for an answer in the context.
-    pub fn prompt(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, GenerateError> {
-        let context = usize::try_from(self.context_length).unwrap_or(usize::MAX);
+    pub(crate) fn prompt(
+        &self,
+        messages: &[ChatMessage],
+        context: u32,
+    ) -> Result<Vec<u32>, GenerateError> {
+        let context = usize::try_from(context).unwrap_or(usize::MAX);
         // Refuse without tokenising what cannot fit, however large it is.
         let limit = context.saturating_mul(TOKEN_BYTES_LIMIT);
         if messages.iter().map(|message| message.content.len()).sum::<usize>() > limit {
@@ -101,7 +103,7 @@ impl Codec {
     ///
     /// # Errors
     /// [`GenerateError::Internal`] if the tokenizer fails.
-    pub fn encode(&self, text: &str) -> Result<Vec<u32>, GenerateError> {
+    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, GenerateError> {
         // A hostile vocabulary may make the tokenizer library panic; the node should live on.
         let encoded = catch_unwind(AssertUnwindSafe(|| self.tokenizer.encode_fast(text, false)));
         match encoded {
@@ -115,14 +117,14 @@ impl Codec {
     ///
     /// # Errors
     /// [`GenerateError::Internal`] if the tokenizer fails.
-    pub fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
+    pub(crate) fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
         self.tokenizer
             .decode(tokens, true)
             .map_err(|error| GenerateError::Internal(error.to_string()))
     }
 
     /// Whether `token` ends the model's turn.
-    pub fn is_end(&self, token: u32) -> bool {
+    pub(crate) fn is_end(&self, token: u32) -> bool {
         self.end_tokens.contains(&token)
     }
 
@@ -159,20 +161,19 @@ fn template_source(files: &mut ModelFiles, inline: Option<String>) -> Result<Str
 }
 
 /// The tokens that end a turn, as the generation settings (or else the model's) and the tokenizer
-/// name them, and the context length.
+/// name them.
 fn end_tokens(
     files: &mut ModelFiles,
     tokenizer: &Tokenizer,
     end: &str,
-) -> Result<(Vec<u32>, u32), LoadError> {
+) -> Result<Vec<u32>, LoadError> {
     let generation = files.optional_json::<TokenIds>("generation_config.json")?.unwrap_or_default();
     let config: TokenIds = files.json("config.json")?;
-    let context_length = config.max_position_embeddings.unwrap_or(0);
     let mut tokens = match generation.eos_token_id.or(config.eos_token_id) {
         Some(OneOrMany::One(token)) => vec![token],
         Some(OneOrMany::Many(tokens)) => tokens,
         None => Vec::new(),
     };
     tokens.extend(tokenizer.token_to_id(end));
-    Ok((tokens, context_length))
+    Ok(tokens)
 }

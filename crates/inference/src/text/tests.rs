@@ -19,7 +19,7 @@ fn directory() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama3")
 }
 
-pub(crate) fn codec() -> Codec {
+fn codec() -> Codec {
     Codec::load(&mut ModelFiles::new(&directory())).unwrap()
 }
 
@@ -46,13 +46,13 @@ fn read(codec: &Codec, tokens: &[u32], stops: &[&str]) -> (Vec<String>, bool) {
 fn the_prompt_has_the_tokens_that_transformers_makes() {
     let content = std::fs::read(directory().join("expected.json")).unwrap();
     let expected: Expected = serde_json::from_slice(&content).unwrap();
-    assert_eq!(codec().prompt(&expected.messages).unwrap(), expected.prompt_tokens);
+    assert_eq!(codec().prompt(&expected.messages, 128).unwrap(), expected.prompt_tokens);
 }
 
 #[test]
 fn a_role_that_the_template_does_not_know_is_a_bad_request_in_its_words() {
     let message = ChatMessage { role: "oracle".to_owned(), content: "hi".to_owned() };
-    let refused = codec().prompt(&[message]).unwrap_err();
+    let refused = codec().prompt(&[message], 128).unwrap_err();
     assert!(
         matches!(refused, GenerateError::BadRequest(text) if text.contains("system, user and assistant"))
     );
@@ -61,7 +61,8 @@ fn a_role_that_the_template_does_not_know_is_a_bad_request_in_its_words() {
 #[test]
 fn a_prompt_beyond_the_context_is_refused_by_length_and_by_count() {
     let codec = codec();
-    let ask = |content: String| codec.prompt(&[ChatMessage { role: "user".to_owned(), content }]);
+    let ask =
+        |content: String| codec.prompt(&[ChatMessage { role: "user".to_owned(), content }], 128);
     assert!(ask("a".repeat(120)).is_ok());
     for length in [128, 20_000, 50_000_000] {
         let refused = ask("a".repeat(length)).unwrap_err();

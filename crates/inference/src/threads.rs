@@ -1,0 +1,97 @@
+//! What the two threads of a model do: one turns messages into tokens, the other owns the engine.
+//! It never decides who computes next; that is the scheduler's.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::gauges::Ticket;
+use crate::request::{GenerateEvent, GenerateRequest};
+use crate::scheduler::{Next, Scheduler};
+use crate::sequence::{Job, Reply, cancel_queued, count};
+use crate::text::codec::Codec;
+
+/// The longest wait between two looks at cancellations while every sequence is held back by the
+/// power cap.
+const HELD_BACK_WAIT: Duration = Duration::from_millis(5);
+/// A request on its way to be tokenised.
+pub(crate) struct Submission {
+    pub(crate) request: GenerateRequest,
+    pub(crate) reply: Reply,
+    pub(crate) ticket: Ticket,
+}
+
+/// The thread that turns messages into tokens, apart from the model's so that a long prompt never
+/// delays a decode step. Ends when the handle is dropped.
+pub(crate) struct Prompts {
+    pub(crate) codec: Arc<Codec>,
+    pub(crate) context: u32,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Prompts {
+    pub(crate) fn serve(&self, submitted: &Receiver<Submission>, jobs: &SyncSender<Job>) {
+        // The channel of jobs has a place for every ticket, so sending does not wait.
+        while let Ok(submission) = submitted.recv() {
+            if let Some(job) = self.tokenise(submission)
+                && jobs.send(job).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    /// The job, unless the request ends here.
+    fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
+        if self.stop.is_cancelled() || reply.is_cancelled() {
+            cancel_queued(&reply, Some(ticket), 0);
+            return None;
+        }
+        let prompt =
+            match request.check().and_then(|()| self.codec.prompt(&request.messages, self.context))
+            {
+                Ok(prompt) => prompt,
+                Err(error) => {
+                    drop(ticket);
+                    reply.send(GenerateEvent::Failed(error));
+                    return None;
+                }
+            };
+        let room = self.context.saturating_sub(count(prompt.len()));
+        let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
+        let max_tokens = usize::try_from(wanted).unwrap_or(usize::MAX);
+        let (sampling, stop) = (request.sampling, request.stop);
+        Some(Job { prompt, sampling, max_tokens, stop, reply, ticket: Some(ticket) })
+    }
+}
+
+/// The thread that owns the engine. Ends when the prompts thread is gone or at shutdown.
+pub(crate) fn serve(mut scheduler: Scheduler, jobs: &Receiver<Job>, shutdown: &CancellationToken) {
+    let mut next = Next::Idle;
+    while !shutdown.is_cancelled() {
+        let arrived = match next {
+            Next::Now => jobs.try_recv(),
+            Next::Idle => jobs.recv().map_err(|_| TryRecvError::Disconnected),
+            Next::At(due) => {
+                let wait = due.saturating_duration_since(Instant::now()).min(HELD_BACK_WAIT);
+                jobs.recv_timeout(wait).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                })
+            }
+        };
+        match arrived {
+            Ok(job) => {
+                scheduler.push(job);
+                jobs.try_iter().for_each(|job| scheduler.push(job));
+            }
+            Err(TryRecvError::Empty) => {}
+            Err(TryRecvError::Disconnected) => break,
+        }
+        next = scheduler.step(Instant::now());
+    }
+    scheduler.cancel_all(Instant::now());
+    jobs.iter().for_each(Job::cancel);
+}
