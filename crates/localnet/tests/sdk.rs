@@ -311,3 +311,41 @@ async fn moving_the_clock_moves_block_time_and_views() {
     node.run(&alice, transfer(somebody(), 1)).await.unwrap();
     node.stop().await;
 }
+
+#[tokio::test]
+async fn a_transaction_that_spends_its_gas_money_fails_and_still_pays() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let error = node.run(&alice, transfer(somebody(), APT - 1)).await.unwrap_err();
+    assert!(error.to_string().contains("EINSUFFICIENT_BALANCE"), "{error}");
+    let left = node.aptos.get_balance(alice.address()).await.unwrap();
+    assert!(left < APT && left > APT - MAX_GAS * 100, "{left}");
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 1);
+    assert_eq!(node.aptos.get_balance(somebody()).await.unwrap(), 0);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_transaction_never_pays_more_gas_than_it_offered() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let mut cheap = raw(alice.address(), 0, transfer(somebody(), 1));
+    cheap.max_gas_amount = 4;
+    let error = node.aptos.submit_and_wait(&signed(&alice, &cheap), None).await.unwrap_err();
+    assert!(error.to_string().contains("Out of gas"), "{error}");
+    assert_eq!(node.aptos.get_balance(alice.address()).await.unwrap(), APT - 400);
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn orderless_transactions_are_refused_in_so_many_words() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let payload: TransactionPayload = transfer(somebody(), 1).into();
+    let orderless = raw(alice.address(), u64::MAX, payload.into_orderless(7).unwrap());
+    let error = node.aptos.submit_transaction(&signed(&alice, &orderless)).await.unwrap_err();
+    assert_eq!(refusal(&error), (400, "vm_error".to_owned(), Some(26)));
+    assert!(error.to_string().contains("orderless"), "{error}");
+    node.stop().await;
+}
