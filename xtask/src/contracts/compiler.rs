@@ -143,12 +143,8 @@ pub fn build(library: &Path, package: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs the unit tests of the package at `package`, with the runner's own report on stdout.
-pub fn test(
-    library: &Path,
-    package: &Path,
-    filter: Option<String>,
-    gas: bool,
-) -> anyhow::Result<()> {
+pub fn test(library: &Path, package: &Path, filter: Option<&str>, gas: bool) -> anyhow::Result<()> {
+    let filter = filter.map(str::to_owned);
     let job = Job { library: library.into(), package: package.into(), test: true, filter, gas };
     let status = job.command()?.stdin(Stdio::null()).status()?;
     ensure!(status.success(), "the Move unit tests failed");

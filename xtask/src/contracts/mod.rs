@@ -43,7 +43,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
     match action {
         Action::Build { check: false } => write(&bytecode_dir(), &compile()?),
         Action::Build { check: true } => compare(&bytecode_dir(), &compile()?),
-        Action::Test { filter, gas } => test(filter, gas),
+        Action::Test { filter, gas } => test(filter.as_deref(), gas),
         Action::Check => {
             compare(&bytecode_dir(), &compile()?)?;
             test(None, false)
@@ -85,10 +85,13 @@ fn compile() -> anyhow::Result<Files> {
     Ok(files)
 }
 
-fn test(filter: Option<String>, gas: bool) -> anyhow::Result<()> {
+fn test(filter: Option<&str>, gas: bool) -> anyhow::Result<()> {
     let library = toolchain::library(&root())?;
     let stage = Stage::new(&root())?;
-    compiler::test(&library, &stage.contracts().dir, filter, gas)
+    for package in stage.packages() {
+        compiler::test(&library, &package.dir, filter, gas)?;
+    }
+    Ok(())
 }
 
 fn write(dir: &Path, files: &Files) -> anyhow::Result<()> {

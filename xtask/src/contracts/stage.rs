@@ -74,12 +74,6 @@ impl Stage {
     pub fn packages(&self) -> &[Package] {
         &self.packages
     }
-
-    /// The package under `contracts/`.
-    pub fn contracts(&self) -> &Package {
-        let [_, contracts] = &self.packages;
-        contracts
-    }
 }
 
 fn read_manifest(path: &Path) -> anyhow::Result<toml::Table> {

@@ -18,8 +18,6 @@ module std::error {
     const ALREADY_EXISTS: u64 = 0x8;
     /// A quota or limit is used up.
     const RESOURCE_EXHAUSTED: u64 = 0x9;
-    /// The operation was cancelled.
-    const CANCELLED: u64 = 0xA;
     /// An invariant is broken.
     const INTERNAL: u64 = 0xB;
     /// The feature does not exist.
@@ -41,7 +39,6 @@ module std::error {
     public fun aborted(r: u64): u64 { canonical(ABORTED, r) }
     public fun already_exists(r: u64): u64 { canonical(ALREADY_EXISTS, r) }
     public fun resource_exhausted(r: u64): u64 { canonical(RESOURCE_EXHAUSTED, r) }
-    public fun cancelled(r: u64): u64 { canonical(CANCELLED, r) }
     public fun internal(r: u64): u64 { canonical(INTERNAL, r) }
     public fun not_implemented(r: u64): u64 { canonical(NOT_IMPLEMENTED, r) }
     public fun unavailable(r: u64): u64 { canonical(UNAVAILABLE, r) }

@@ -194,7 +194,7 @@ module aptos_framework::fungible_asset {
 
     /// Takes `amount` out of `store`. Aborts unless `owner` owns it, it is not frozen, and it holds that much.
     public fun withdraw<T: key>(owner: &signer, store: Object<T>, amount: u64): FungibleAsset acquires FungibleStore {
-        assert!(store.owns(signer::address_of(owner)), error::permission_denied(ENOT_STORE_OWNER));
+        assert!(object::owns(store, signer::address_of(owner)), error::permission_denied(ENOT_STORE_OWNER));
         assert!(!is_frozen(store), error::permission_denied(ESTORE_IS_FROZEN));
         withdraw_unchecked(store.object_address(), amount)
     }

@@ -77,12 +77,10 @@ module aptos_framework::object {
         to: address,
     }
 
-    #[view]
     public fun is_object(object: address): bool {
         exists<ObjectCore>(object)
     }
 
-    #[view]
     public fun object_exists<T: key>(object: address): bool {
         exists<ObjectCore>(object) && exists_at<T>(object)
     }
@@ -228,14 +226,14 @@ module aptos_framework::object {
     }
 
     #[view]
-    public fun is_owner<T: key>(self: Object<T>, owner: address): bool acquires ObjectCore {
-        self.owner() == owner
+    public fun is_owner<T: key>(object: Object<T>, owner: address): bool acquires ObjectCore {
+        owner(object) == owner
     }
 
     #[view]
     /// Whether `owner` owns the object, directly or through other objects.
-    public fun owns<T: key>(self: Object<T>, owner: address): bool acquires ObjectCore {
-        let current = self.inner;
+    public fun owns<T: key>(object: Object<T>, owner: address): bool acquires ObjectCore {
+        let current = object.inner;
         if (current == owner) return true;
         assert!(exists<ObjectCore>(current), error::not_found(EOBJECT_DOES_NOT_EXIST));
         current = ObjectCore[current].owner;
