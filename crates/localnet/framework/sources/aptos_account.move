@@ -21,7 +21,7 @@ module aptos_framework::aptos_account {
     public entry fun transfer(source: &signer, to: address, amount: u64) {
         account::create_account_if_does_not_exist(to);
         let apt = object::address_to_object<Metadata>(@0xa);
-        if (amount > 0) primary_fungible_store::transfer(source, apt, to, amount);
+        primary_fungible_store::transfer(source, apt, to, amount);
     }
 
     /// `transfer` to many. Aborts if the lists have different lengths.

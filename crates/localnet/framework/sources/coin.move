@@ -2,7 +2,6 @@
 module aptos_framework::coin {
     use std::error;
     use std::option::{Self, Option};
-    use std::signer;
     use std::string::String;
     use aptos_std::type_info;
     use aptos_framework::aptos_coin::AptosCoin;
@@ -12,8 +11,6 @@ module aptos_framework::coin {
 
     /// There is no such coin.
     const ECOIN_INFO_NOT_PUBLISHED: u64 = 3;
-    /// The balance is smaller than the amount.
-    const EINSUFFICIENT_BALANCE: u64 = 6;
 
     #[view]
     /// The fungible asset behind the coin, if there is one.
@@ -70,12 +67,8 @@ module aptos_framework::coin {
 
     /// Moves `amount` to `to`. Aborts if there is no such coin or the balance is smaller.
     public entry fun transfer<CoinType>(from: &signer, to: address, amount: u64) {
-        let metadata = metadata<CoinType>();
-        assert!(
-            primary_fungible_store::is_balance_at_least(signer::address_of(from), metadata, amount),
-            error::invalid_argument(EINSUFFICIENT_BALANCE)
-        );
-        if (amount > 0) primary_fungible_store::transfer(from, metadata, to, amount);
+        let funds = primary_fungible_store::withdraw(from, metadata<CoinType>(), amount);
+        primary_fungible_store::deposit(to, funds);
     }
 
     fun metadata<CoinType>(): Object<Metadata> {

@@ -7,8 +7,6 @@ module aptos_framework::fungible_asset {
     use aptos_framework::event;
     use aptos_framework::object::{Self, ConstructorRef, DeleteRef, Object};
 
-    /// The amount must not be zero.
-    const EAMOUNT_CANNOT_BE_ZERO: u64 = 1;
     /// The store is frozen.
     const ESTORE_IS_FROZEN: u64 = 3;
     /// The balance is smaller than the amount.
@@ -215,13 +213,12 @@ module aptos_framework::fungible_asset {
     }
 
     fun withdraw_unchecked(store: address, amount: u64): FungibleAsset acquires FungibleStore {
-        assert!(amount != 0, error::invalid_argument(EAMOUNT_CANNOT_BE_ZERO));
         assert!(store_exists(store), error::not_found(EFUNGIBLE_STORE_EXISTENCE));
         let source = &mut FungibleStore[store];
         assert!(source.balance >= amount, error::invalid_argument(EINSUFFICIENT_BALANCE));
         source.balance -= amount;
         let metadata = source.metadata;
-        event::emit(Withdraw { store, amount });
+        if (amount != 0) event::emit(Withdraw { store, amount });
         FungibleAsset { metadata, amount }
     }
 
@@ -231,9 +228,8 @@ module aptos_framework::fungible_asset {
         addr
     }
 
-    /// Creates `amount` of the asset. Aborts if it is zero or the maximum supply would be exceeded.
+    /// Creates `amount` of the asset. Aborts if the maximum supply would be exceeded.
     public fun mint(ref: &MintRef, amount: u64): FungibleAsset acquires Supply {
-        assert!(amount > 0, error::invalid_argument(EAMOUNT_CANNOT_BE_ZERO));
         let supply = &mut Supply[ref.metadata.object_address()];
         if (supply.maximum.is_some()) {
             assert!(

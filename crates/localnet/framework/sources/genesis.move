@@ -18,7 +18,7 @@ module aptos_framework::genesis {
     // The faucet: creates the account if need be and mints `amount` octas for it.
     fun mint(to: address, amount: u64) {
         account::create_account_if_does_not_exist(to);
-        if (amount > 0) aptos_coin::mint_to(to, amount);
+        aptos_coin::mint_to(to, amount);
     }
 
     #[test_only]

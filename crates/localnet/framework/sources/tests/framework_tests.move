@@ -54,6 +54,8 @@ module aptos_framework::framework_tests {
     #[test]
     fun transferring_nothing_creates_the_account() {
         start();
+        coin::transfer<AptosCoin>(&alice(), BOB, 0);
+        assert!(!account::exists_at(BOB), 2);
         aptos_account::transfer(&alice(), BOB, 0);
         assert!(account::exists_at(BOB) && balance(BOB) == 0, 1);
     }
@@ -80,8 +82,8 @@ module aptos_framework::framework_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10006, location = aptos_framework::coin)]
-    fun a_coin_transfer_over_the_balance_aborts_in_coin() {
+    #[expected_failure(abort_code = 0x10004, location = aptos_framework::fungible_asset)]
+    fun a_coin_transfer_over_the_balance_aborts_in_fungible_asset() {
         start();
         coin::transfer<AptosCoin>(&alice(), BOB, 1001);
     }
