@@ -46,8 +46,8 @@ pub fn load_or_create(path: &Path) -> Result<SecretKey, KeyFileError> {
     match load(path) {
         Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             match create(path).map_err(|source| io_error(path, source))? {
-                Created::New(key) => Ok(key),
-                Created::OthersWereFirst => load(path),
+                Some(key) => Ok(key),
+                None => load(path),
             }
         }
         other => other,
@@ -81,14 +81,9 @@ fn check_permissions(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-enum Created {
-    New(SecretKey),
-    OthersWereFirst,
-}
-
 /// Writes a whole file beside `path` and then links it there: a crash leaves no half a key, and a
-/// key that appeared meanwhile is kept.
-fn create(path: &Path) -> io::Result<Created> {
+/// key that appeared meanwhile is kept (`None`).
+fn create(path: &Path) -> io::Result<Option<SecretKey>> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -99,8 +94,8 @@ fn create(path: &Path) -> io::Result<Created> {
     let written = write_private(&draft, &key).and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     match written {
-        Ok(()) => Ok(Created::New(key)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::OthersWereFirst),
+        Ok(()) => Ok(Some(key)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,4 +1,5 @@
 //! The real command: where settings come from, exit codes, messages.
+#![allow(clippy::unwrap_used, reason = "what a test sets up itself cannot fail quietly")]
 
 use std::{fs, path::Path, process::Command};
 

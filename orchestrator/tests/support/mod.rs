@@ -1,12 +1,13 @@
 //! Both neighbours of a node, for tests: a routing server that speaks the real protocol over a
 //! loopback WebSocket, and a model that does what its prompt says. Neither ever sleeps.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
+#![allow(clippy::unwrap_used, reason = "what a test sets up itself cannot fail quietly")]
 
 mod model;
 mod router;
 
 pub use model::ScriptedModel;
-pub use router::{FakeLink, FakeRouter, SCOPE, SERVER, challenge, welcome};
+pub use router::{FakeRouter, SCOPE, SERVER, challenge, welcome};
 
 use cactus_orchestrator::{
     GpuReading, Identity, Link, ServerCheck, ServerDoubt, Shelf, TextModel, Timing, Worker,
