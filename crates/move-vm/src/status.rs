@@ -95,10 +95,12 @@ impl fmt::Display for VmStatus {
                 write!(formatter, "Move abort in {module}: {code:#x}")
             }
             Self::OutOfGas => formatter.write_str("Out of gas"),
-            Self::ExecutionFailure { status, module, function, offset } => write!(
-                formatter,
-                "Execution failed in {module}::{function} at code offset {offset}: {status}"
-            ),
+            Self::ExecutionFailure { module, function, offset, .. } => {
+                write!(
+                    formatter,
+                    "Execution failed in {module}::{function} at code offset {offset}"
+                )
+            }
             Self::MiscellaneousError(status) => formatter.write_str(status),
             Self::Rejected(error) => error.fmt(formatter),
             Self::Storage(error) => error.fmt(formatter),

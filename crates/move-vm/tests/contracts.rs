@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
 use cactus_move_vm::{AccountAddress, Effects, VmStatus};
 use ed25519_dalek::{Signer, SigningKey};
 use serde::Serialize;
@@ -206,4 +208,27 @@ fn republishing_the_same_contracts_keeps_their_state() {
     world.publish(admin(), bytecode("../localnet/bytecode/cactus")).unwrap();
     assert_eq!(client_balance(&world), (5 * APT, 0));
     create_task(&mut world, 1, 4 * APT).unwrap();
+}
+
+/// A measurement: `cargo test -p cactus-move-vm --test contracts -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures the machine it runs on"]
+fn settlements_run_at_more_than_the_rate_the_chain_promises() {
+    let mut world = network();
+    let (mut creating, mut completing) = (Duration::ZERO, Duration::ZERO);
+    let count = 60;
+    for task in 0..count {
+        let start = Instant::now();
+        create_task(&mut world, task, 4 * APT).unwrap();
+        creating += start.elapsed();
+        let start = Instant::now();
+        let effects = complete_task(&mut world, task).unwrap();
+        completing += start.elapsed();
+        if task == 0 {
+            println!("gas units of a settlement: {}", effects.gas_used);
+        }
+    }
+    let rate = |time: Duration| f64::from(count) / time.as_secs_f64();
+    println!("create_task {:.0}/s, complete_task {:.0}/s", rate(creating), rate(completing));
+    assert!(rate(completing) > 500.0);
 }

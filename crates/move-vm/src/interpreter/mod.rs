@@ -271,10 +271,10 @@ pub(crate) fn status_without_place(failure: Failure) -> VmStatus {
     }
 }
 
-/// Names the abort as Aptos does: by the whole code, then by its reason, the low 16 bits.
+/// Names the abort as Aptos does: by the reason, the low 12 bits, then by the whole code.
 fn abort_status(module: &CompiledModule, function: String, code: u64) -> VmStatus {
     let errors = module.aptos_metadata().error_map;
-    let found = errors.get(&code).or_else(|| errors.get(&(code & 0xffff)));
+    let found = errors.get(&(code & 0xfff)).or_else(|| errors.get(&code));
     let reason = found.map(|known| {
         Box::new(AbortReason {
             name: known.code_name.clone(),
