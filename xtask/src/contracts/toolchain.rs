@@ -39,7 +39,7 @@ fn library_name() -> anyhow::Result<&'static str> {
         ("linux", "aarch64") => Ok("libcompiler.aarch64.so"),
         ("macos", _) => Ok("libcompiler.dylib"),
         (os, arch) => bail!(
-            "there is no offline Move compiler for {os} on {arch}; use the aptos CLI: aptos move test"
+            "there is no offline Move compiler for {os} on {arch}; use the aptos CLI: aptos move compile"
         ),
     }
 }
@@ -53,7 +53,9 @@ fn fetch(cache: &Path) -> anyhow::Result<PathBuf> {
         .output();
     let output = match output {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("npm is missing: install Node.js with npm, or use the aptos CLI: aptos move test")
+            bail!(
+                "npm is missing: install Node.js with npm, or use the aptos CLI: aptos move compile"
+            )
         }
         other => other.context("npm did not start")?,
     };
