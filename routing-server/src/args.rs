@@ -92,6 +92,8 @@ pub struct Limits {
     pub lock_seconds: u64,
     /// How long streams may go on after the signal to stop.
     pub drain_ms: u64,
+    /// How long open intents may still travel to the chain after that; the next start carries on.
+    pub flush_ms: u64,
     /// The part of a stake that may be owed in unsettled tasks, in thousandths.
     pub exposure_milli: u32,
 }
@@ -113,6 +115,7 @@ impl Default for Limits {
             quarantine_ms: 600_000,
             lock_seconds: 3_600,
             drain_ms: 30_000,
+            flush_ms: 5_000,
             exposure_milli: 500,
         }
     }

@@ -88,7 +88,7 @@ pub trait Chain: Send + Sync {
     /// Where a task stands.
     fn task(&self, client: Address, task_id: TaskId) -> Answer<'_, TaskInfo>;
     /// Starts to carry intents of this database to the chain.
-    fn carry(&self, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier>;
+    fn carry(self: Arc<Self>, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier>;
 }
 
 /// What carries intents to the chain.
@@ -176,7 +176,7 @@ impl Chain for LedgerChain {
         async move { Ok(self.ledger.task(client, task_id).await?) }.boxed()
     }
 
-    fn carry(&self, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier> {
+    fn carry(self: Arc<Self>, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier> {
         Arc::new(Outbox::new(self.ledger.clone(), pool, key))
     }
 }

@@ -27,8 +27,6 @@ const DATABASE_CONNECTIONS: u32 = 4;
 const DATABASE_BUSY: Duration = Duration::from_secs(10);
 /// How long closing links and connections may take, beyond the drain of streams.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-/// How long open intents may still travel to the chain; the next start carries on.
-const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at the operators' stakes.
 const STAKE_PERIOD: Duration = Duration::from_secs(30);
 
@@ -80,7 +78,7 @@ pub async fn serve(
         Some(ended) => ended,
         None => serving.await,
     };
-    flush(&pool).await;
+    flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
     let _ = tokio::join!(carrying, following, watching);
     drop(app);
@@ -117,7 +115,7 @@ async fn assemble(
     let keys = key_store::live(&pool).await.context("read API keys")?;
     let server = config.key.address();
     Ok(App {
-        carrier: chain.carry(pool.clone(), config.key.clone()),
+        carrier: Arc::clone(&chain).carry(pool.clone(), config.key.clone()),
         keys: ApiKeys::new(keys, scope),
         config,
         scope,
@@ -185,7 +183,7 @@ async fn drain(app: &App, handle: ServerHandle) {
 }
 
 /// Lets intents reach the chain for a moment. What does not is carried on at the next start.
-async fn flush(pool: &SqlitePool) {
+async fn flush(pool: &SqlitePool, limit: Duration) {
     let is_empty = async {
         let mut pause = tokio::time::interval(Duration::from_millis(50));
         loop {
@@ -197,7 +195,7 @@ async fn flush(pool: &SqlitePool) {
             }
         }
     };
-    if tokio::time::timeout(FLUSH_LIMIT, is_empty).await.is_err() {
+    if tokio::time::timeout(limit, is_empty).await.is_err() {
         tracing::warn!("some intents are carried to the chain at the next start");
     }
 }

@@ -82,7 +82,11 @@ fn each_rule_of_eligibility_refuses() {
 
 #[test]
 fn a_price_that_overflows_is_over_the_cap() {
-    check_ineligible(|_, v| v.offer.price.output = Octas(u64::MAX), Ineligible::PriceOverCap);
+    let change = |needs: &mut Needs, view: &mut NodeView| {
+        (needs.max_tokens, view.offer.context_length) = (2_000, 4_000);
+        view.offer.price.output = Octas(u64::MAX);
+    };
+    check_ineligible(change, Ineligible::PriceOverCap);
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! Bad requests and bad credentials: an error in OpenAI's shape, and the server lives on.
+
+use crate::support::{
+    client::{Client, chat_body, refusal},
+    limits,
+    node::{CONTEXT, Node, linked},
+    spawn_app, spawn_app_with,
+};
+use cactus_protocol::SecretKey;
+use cactus_routing_server::Limits;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const CHAT: &str = "/v1/chat/completions";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_requests_are_refused_in_openais_shape_and_the_server_lives_on() {
+    let app = spawn_app().await;
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    let check = async |body: Vec<u8>, status: u16, code: &str| {
+        let (got, error) = refusal(client.post(body).await).await;
+        assert_eq!((got, error["code"].as_str().unwrap()), (status, code));
+    };
+    check(b"{\"model\": ".to_vec(), 400, "invalid_json").await;
+    check(vec![0xff; 100], 400, "invalid_json").await;
+    check(b"{}".to_vec(), 400, "invalid_json").await;
+    check(vec![b'['; 100_000], 400, "invalid_json").await;
+    let unknown = chat_body(json!({"model": "gpt-9"}));
+    check(unknown, 404, "model_not_found").await;
+    for bad in [json!(-5), json!(0), json!(1e300), json!("7"), json!(2.5)] {
+        let code = if bad.is_string() { "invalid_json" } else { "invalid_value" };
+        check(chat_body(json!({"max_tokens": bad})), 400, code).await;
+    }
+    let over = chat_body(json!({"max_tokens": CONTEXT}));
+    check(over, 400, "context_length_exceeded").await;
+    check(chat_body(json!({"n": 3})), 400, "unsupported_parameter").await;
+    check(vec![b' '; 10 << 20], 413, "body_too_large").await;
+    assert_eq!(client.chat(json!({})).await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_over_the_context_is_the_clients_to_change() {
+    let app = spawn_app().await;
+    let mut node = Node::link(&app).await;
+    let client = Client::funded(&app);
+    let long = json!([{"role": "user", "content": "x".repeat(100_000)}]);
+    let (response, ()) = tokio::join!(client.chat(json!({"messages": long})), async {
+        let task = node.task().await;
+        node.fail(&task, cactus_protocol::frame::Failure::BadRequest).await;
+    });
+    let (status, error) = refusal(response).await;
+    assert_eq!(status, 400);
+    assert_eq!(error["code"], "context_length_exceeded");
+    assert!(error["message"].as_str().unwrap().contains("because"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_served_without_proof_of_who_they_are() {
+    let app = spawn_app().await;
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    let body = chat_body(json!({}));
+    let check = async |authorization: Option<String>, body: &[u8]| {
+        let mut request = client.bare(Method::POST, CHAT, body.to_vec());
+        if let Some(value) = authorization {
+            request = request.header("Authorization", value);
+        }
+        let (status, error) = refusal(request.send().await.unwrap()).await;
+        assert_eq!(status, 401, "{error}");
+        assert_eq!(error["type"], "authentication_error");
+    };
+    check(None, &body).await;
+    check(Some("Bearer ck_00".into()), &body).await;
+    check(Some("Basic eDp5".into()), &body).await;
+    check(Some("Cactus zz".into()), &body).await;
+    let claim = || client.claim("POST", CHAT, &body);
+    let mut wrong = vec![claim(), claim(), claim(), claim(), claim(), claim()];
+    wrong[0].method = "GET".into();
+    wrong[1].path = "/v1/keys".into();
+    wrong[2].server = client.key.address();
+    wrong[3].time_ms -= 61_000;
+    wrong[4].time_ms += 61_000;
+    wrong[5].client = SecretKey::random().address();
+    for claim in wrong {
+        check(Some(client.sign(claim)), &body).await;
+    }
+    let other_body = chat_body(json!({"max_tokens": 7}));
+    check(Some(client.sign(claim())), &other_body).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_request_counts_once() {
+    let app = spawn_app().await;
+    let client = Client::funded(&app);
+    let claim = client.sign(client.claim("GET", "/v1/balance", b""));
+    let send = async || {
+        let request = client.bare(Method::GET, "/v1/balance", vec![]);
+        request.header("Authorization", &claim).send().await.unwrap()
+    };
+    assert_eq!(send().await.status(), 200);
+    let (status, error) = refusal(send().await).await;
+    assert_eq!(status, 401);
+    assert!(error["message"].as_str().unwrap().contains("nonce"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_public_says_who_serves_what() {
+    let app = spawn_app().await;
+    let node = Node::link(&app).await;
+    let operator = node.identity.operator.address();
+    linked(&app, 1).await;
+    let get = async |path: &str| {
+        let response = reqwest::get(app.url(path)).await.unwrap();
+        assert_eq!(response.status(), 200, "{path}");
+        response.json::<Value>().await.unwrap()
+    };
+    let models = get("/v1/models").await;
+    assert_eq!(models["data"][0]["id"], "sprout");
+    assert_eq!(get("/v1/models/sprout").await["context_length"], CONTEXT);
+    let nodes = get("/v1/nodes").await;
+    assert_eq!(nodes["data"][0]["operator"], operator.to_string());
+    let score = get(&format!("/v1/nodes/{operator}/score?model=sprout")).await;
+    let terms = &score["nodes"][0]["terms"];
+    for term in ["stake", "success", "latency", "price", "verification"] {
+        assert!((0.0..=1.0).contains(&terms[term].as_f64().unwrap()));
+    }
+    let server = get("/v1/server").await;
+    assert_eq!(server["server"], app.server.to_string());
+    assert_eq!(server["chain_id"], 4);
+    assert_eq!(server["fees"]["server_bps"], 500);
+    assert_eq!(get("/healthz").await["status"], "ok");
+    assert_eq!(get("/readyz").await["nodes"], 1);
+    let metrics = reqwest::get(app.url("/metrics")).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    assert!(metrics.contains("cactus_router_linked_nodes 1"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_said_in_openais_shape() {
+    let app = spawn_app().await;
+    let unknown_task = format!("/v1/tasks/0x{}", "0".repeat(64));
+    for path in ["/v1/nothing", "/v1/models/x", "/v1/nodes/0x1/score", &unknown_task] {
+        let response = reqwest::get(app.url(path)).await.unwrap();
+        assert_eq!(refusal(response).await.0, 404, "{path}");
+    }
+    for path in ["/v1/tasks/zz", "/v1/nodes/zz/score"] {
+        let response = reqwest::get(app.url(path)).await.unwrap();
+        assert_eq!(refusal(response).await.0, 400, "{path}");
+    }
+    let ready = reqwest::get(app.url("/readyz")).await.unwrap();
+    assert_eq!(ready.status(), 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payer_has_only_so_many_answers_under_way() {
+    let limits = Limits { streams_per_payer: 1, ..limits() };
+    let app = spawn_app_with(limits).await;
+    let mut node = Node::link(&app).await;
+    let client = Client::funded(&app);
+    let (first, task) = tokio::join!(client.chat(json!({"stream": true})), async {
+        let task = node.task().await;
+        node.delta(&task, 0, "x").await;
+        task
+    });
+    let second = client.chat(json!({})).await;
+    assert!(second.headers().contains_key("retry-after"));
+    assert_eq!(refusal(second).await.0, 429);
+    drop(first);
+    node.cancelled(task.task_id).await;
+}

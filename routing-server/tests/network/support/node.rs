@@ -1,0 +1,250 @@
+//! A fake node that speaks the real link protocol, honestly or not.
+
+use super::{SCOPE, TestApp, apt, eventually, within};
+use cactus_protocol::{
+    FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Receipt, SecretKey, ServerFrame,
+    Signed, TaskId,
+    frame::{
+        self, Advert, Challenge, Delta, Done, Failed, Failure, HardwareReport, Hello, ModelOffer,
+        Task,
+    },
+};
+use futures::{SinkExt, StreamExt};
+use std::collections::VecDeque;
+use tokio::{net::TcpStream, task::JoinHandle};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+
+pub const CONTEXT: u32 = 4096;
+
+/// Who a node is.
+#[derive(Clone)]
+pub struct Identity {
+    pub operator: SecretKey,
+    pub node: SecretKey,
+    pub price: Octas,
+}
+
+impl Identity {
+    /// Registered with 100 APT at stake; 0.01 APT per 1,000 tokens.
+    pub fn registered(app: &TestApp) -> Self {
+        let identity = Self::unknown();
+        let (operator, node) = (identity.operator.address(), identity.node.public());
+        app.chain.register(operator, node, apt(100));
+        identity
+    }
+
+    pub fn unknown() -> Self {
+        Self { operator: SecretKey::random(), node: SecretKey::random(), price: Octas(1_000_000) }
+    }
+
+    pub fn hello(&self, challenge: &Challenge) -> Hello {
+        let offer = ModelOffer {
+            id: "sprout".into(),
+            revision: Hash([7; 32]),
+            context_length: CONTEXT,
+            price: Price { prompt: self.price, output: self.price },
+        };
+        Hello {
+            protocol_version: challenge.protocol_version,
+            nonce: challenge.nonce,
+            server: challenge.server,
+            operator: self.operator.address(),
+            node: self.node.public(),
+            advert: Advert { models: vec![offer], slots: 8, queue: 8, region: "test".into() },
+            hardware: HardwareReport::default(),
+            software: "fake/1".into(),
+        }
+    }
+}
+
+/// One link, frame by frame.
+pub struct Node {
+    pub identity: Identity,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    kept: VecDeque<ServerFrame>,
+}
+
+impl Node {
+    /// Connects and reads the challenge.
+    pub async fn dial(app: &TestApp, identity: Identity) -> (Self, Challenge) {
+        let url = format!("ws://{}/v1/link", app.address);
+        let (socket, _) = within(connect_async(url)).await.unwrap();
+        let mut node = Self { identity, socket, kept: VecDeque::new() };
+        match node.recv().await {
+            Some(ServerFrame::Challenge(challenge)) => (node, challenge),
+            other => panic!("no challenge: {other:?}"),
+        }
+    }
+
+    /// A registered node, welcomed.
+    pub async fn link(app: &TestApp) -> Self {
+        Self::link_as(app, Identity::registered(app)).await
+    }
+
+    pub async fn link_as(app: &TestApp, identity: Identity) -> Self {
+        let (mut node, challenge) = Self::dial(app, identity).await;
+        let hello = node.identity.hello(&challenge);
+        let answer = node.greet(hello).await;
+        assert!(matches!(answer, Some(ServerFrame::Welcome(_))), "{answer:?}");
+        node
+    }
+
+    /// Sends a signed `Hello`; the server's answer.
+    pub async fn greet(&mut self, hello: Hello) -> Option<ServerFrame> {
+        let signed = Signed::new(hello, SCOPE, &self.identity.node).unwrap();
+        self.send(&NodeFrame::Hello(Box::new(signed))).await;
+        self.recv().await
+    }
+
+    /// The next frame; `None` when the server closed the link.
+    pub async fn recv(&mut self) -> Option<ServerFrame> {
+        if let Some(kept) = self.kept.pop_front() {
+            return Some(kept);
+        }
+        loop {
+            match within(self.socket.next()).await? {
+                Ok(Message::Binary(bytes)) => return Some(frame::parse(&bytes).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    pub async fn send(&mut self, frame: &NodeFrame) {
+        self.send_bytes(frame::encode(frame).unwrap()).await;
+    }
+
+    pub async fn send_bytes(&mut self, bytes: Vec<u8>) {
+        // The server may have closed the link; the next `recv` tells.
+        let _ = self.socket.send(Message::binary(bytes)).await;
+    }
+
+    /// The next task.
+    pub async fn task(&mut self) -> Task {
+        loop {
+            match self.recv().await {
+                Some(ServerFrame::Task(task)) => return *task,
+                Some(_) => {}
+                None => panic!("the link closed"),
+            }
+        }
+    }
+
+    /// Waits for a `Cancel` of the task.
+    pub async fn cancelled(&mut self, task_id: TaskId) {
+        loop {
+            match self.recv().await {
+                Some(ServerFrame::Cancel { task_id: id }) if id == task_id => return,
+                Some(_) => {}
+                None => panic!("the link closed"),
+            }
+        }
+    }
+
+    pub async fn delta(&mut self, task: &Task, sequence: u32, text: &str) {
+        self.send(&NodeFrame::Delta(Delta {
+            task_id: task.task_id,
+            sequence,
+            text: text.into(),
+            token_ids: vec![sequence],
+        }))
+        .await;
+    }
+
+    /// The honest receipt for these words, one token each.
+    pub fn receipt(&self, task: &Task, words: &[&str]) -> Receipt {
+        let mut hasher = OutputHasher::default();
+        for (id, word) in (0..).zip(words) {
+            hasher.update(&[id], word);
+        }
+        Receipt {
+            task_id: task.task_id,
+            server: cactus_protocol::Address::default(),
+            operator: self.identity.operator.address(),
+            node: self.identity.node.public(),
+            model: task.request.model.clone(),
+            model_revision: Hash([7; 32]),
+            request_hash: task.request.hash(),
+            output_tokens: hasher.token_count(),
+            output_hash: hasher.finish(),
+            prompt_tokens: 5,
+            started_ms: super::client::now_ms(),
+            ttft_ms: 0,
+            total_ms: 0,
+            delegate: None,
+            evidence_root: Hash::default(),
+            price: task.price,
+        }
+    }
+
+    pub async fn done(&mut self, receipt: Receipt) {
+        let key = self.identity.node.clone();
+        self.done_signed_by(receipt, &key).await;
+    }
+
+    pub async fn done_signed_by(&mut self, receipt: Receipt, key: &SecretKey) {
+        let done = Done {
+            finish_reason: FinishReason::Stop,
+            receipt: Signed::new(receipt, SCOPE, key).unwrap(),
+        };
+        self.send(&NodeFrame::Done(Box::new(done))).await;
+    }
+
+    pub async fn fail(&mut self, task: &Task, reason: Failure) {
+        let failed = Failed { task_id: task.task_id, reason, message: "because".into() };
+        self.send(&NodeFrame::Failed(failed)).await;
+    }
+
+    /// Answers a task honestly, keeping to its credit.
+    pub async fn answer(&mut self, app: &TestApp, task: &Task, words: &[&str]) {
+        let mut credit = task.credits;
+        for (sequence, word) in (0..).zip(words) {
+            while credit == 0 {
+                match self.recv().await {
+                    Some(ServerFrame::Credit { task_id, deltas }) if task_id == task.task_id => {
+                        credit += deltas;
+                    }
+                    Some(other) => self.kept.push_back(other),
+                    None => return,
+                }
+            }
+            credit -= 1;
+            self.delta(task, sequence, word).await;
+        }
+        let mut receipt = self.receipt(task, words);
+        receipt.server = app.server;
+        self.done(receipt).await;
+    }
+
+    /// Answers every task with these words until the link closes.
+    pub fn serve(self, app: &TestApp, words: &'static [&'static str]) -> JoinHandle<()> {
+        let (mut node, server) = (self, app.server);
+        tokio::spawn(async move {
+            while let Some(frame) = node.recv_forever().await {
+                if let ServerFrame::Task(task) = frame {
+                    for (sequence, word) in (0..).zip(words) {
+                        node.delta(&task, sequence, word).await;
+                    }
+                    let mut receipt = node.receipt(&task, words);
+                    receipt.server = server;
+                    node.done(receipt).await;
+                }
+            }
+        })
+    }
+
+    async fn recv_forever(&mut self) -> Option<ServerFrame> {
+        loop {
+            match self.socket.next().await? {
+                Ok(Message::Binary(bytes)) => return Some(frame::parse(&bytes).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Waits until this many nodes are linked.
+pub async fn linked(app: &TestApp, count: usize) {
+    eventually(async || (app.nodes().await.len() == count).then_some(())).await;
+}
