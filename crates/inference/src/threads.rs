@@ -16,6 +16,7 @@ use crate::text::codec::Codec;
 /// The longest wait between two looks at cancellations while every sequence is held back by the
 /// power cap.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(5);
+
 /// A request on its way to be tokenised.
 pub(crate) struct Submission {
     pub(crate) request: GenerateRequest,

@@ -1,4 +1,5 @@
 //! Damaged and hostile model directories: a typed error, never a panic, never a huge allocation.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 use std::path::{Path, PathBuf};
 

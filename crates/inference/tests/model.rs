@@ -1,4 +1,5 @@
 //! The model handle as the orchestrator uses it: many requests, cancellation, overload, shutdown.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 use std::path::Path;
 

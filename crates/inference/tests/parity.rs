@@ -1,4 +1,5 @@
 //! The engine against Hugging Face transformers, and against itself: alone, batched, in chunks.
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
 use std::path::{Path, PathBuf};
 
