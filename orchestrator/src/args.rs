@@ -121,7 +121,12 @@ pub struct Settings {
     #[arg(long, value_name = "URL", env = "CACTUS_ORCHESTRATOR_METADATA_URI")]
     pub metadata_uri: Option<String>,
     /// Power cap: no task decodes faster than this
-    #[arg(long, value_name = "N", env = "CACTUS_ORCHESTRATOR_TOKENS_PER_SECOND")]
+    #[arg(
+        long,
+        allow_negative_numbers = true,
+        value_name = "N",
+        env = "CACTUS_ORCHESTRATOR_TOKENS_PER_SECOND"
+    )]
     pub tokens_per_second: Option<f64>,
     /// Compute threads [default: all cores]
     #[arg(long, value_name = "N", env = "CACTUS_ORCHESTRATOR_THREADS")]
@@ -159,7 +164,7 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub max_tokens: u32,
     /// 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true)]
     pub temperature: f32,
     /// Fixes every random choice
     #[arg(long, value_name = "N", default_value_t = 0)]

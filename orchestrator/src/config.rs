@@ -25,6 +25,10 @@ const LOCALNET_URL: &str = "http://127.0.0.1:8788/v1";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The longest region or metadata text, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
+/// What stands on the chain when the operator tells nothing; the contract wants some text.
+const NO_METADATA: &str = "urn:cactus:orchestrator";
+/// The highest price that the contract takes, per 1,000 tokens.
+const MAX_PRICE: Octas = Octas(1_000_000_000_000);
 /// The most tasks of one kind (running, waiting).
 const MAX_TASKS: u16 = 4096;
 
@@ -114,7 +118,7 @@ impl Config {
             slots: 4,
             queue: 16,
             region: String::new(),
-            metadata_uri: String::new(),
+            metadata_uri: NO_METADATA.to_owned(),
             tokens_per_second_limit: None,
             threads: None,
             earnings_every: Duration::from_secs(60),
@@ -160,7 +164,7 @@ impl Config {
             slots: settings.slots.unwrap_or(default.slots),
             queue: settings.queue.unwrap_or(default.queue),
             region: settings.region.unwrap_or_default(),
-            metadata_uri: settings.metadata_uri.unwrap_or_default(),
+            metadata_uri: settings.metadata_uri.unwrap_or_else(|| default.metadata_uri.clone()),
             tokens_per_second_limit: settings.tokens_per_second,
             threads: settings.threads,
             earnings_every: seconds(settings.earnings_every, default.earnings_every),
@@ -178,6 +182,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Value`].
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.check_numbers()?;
+        self.check_texts()?;
+        self.check_pauses()
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
         if !(1..=MAX_TASKS).contains(&self.slots) {
             return Err(wrong("--slots", format!("must be 1 to {MAX_TASKS}")));
         }
@@ -192,18 +202,34 @@ impl Config {
         {
             return Err(wrong("--tokens-per-second", "must be more than 0"));
         }
-        let texts = [("--region", &self.region), ("--metadata-uri", &self.metadata_uri)];
-        for (setting, text) in texts {
-            if text.len() > MAX_TEXT_BYTES || text.chars().any(char::is_control) {
-                let reason = format!("must be one line of at most {MAX_TEXT_BYTES} bytes");
+        let prices = [("--price-prompt", self.price.prompt), ("--price-output", self.price.output)];
+        for (setting, price) in prices {
+            if price > MAX_PRICE {
+                return Err(wrong(setting, format!("must be at most {MAX_PRICE}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), ConfigError> {
+        let texts = [("--region", &self.region, 0), ("--metadata-uri", &self.metadata_uri, 1)];
+        for (setting, text, least) in texts {
+            let fits = (least..=MAX_TEXT_BYTES).contains(&text.len());
+            if !fits || text.chars().any(char::is_control) {
+                let reason = format!("must be one line of {least} to {MAX_TEXT_BYTES} bytes");
                 return Err(wrong(setting, reason));
             }
         }
+        Ok(())
+    }
+
+    fn check_pauses(&self) -> Result<(), ConfigError> {
         let pauses =
             [("--heartbeat", self.timing.heartbeat), ("--earnings-every", self.earnings_every)];
         for (setting, pause) in pauses {
             if pause.is_zero() || pause > Duration::from_secs(24 * 3600) {
-                return Err(wrong(setting, "must be at least 1 second and at most a day"));
+                let reason = "must be at least 1 second and at most a day";
+                return Err(wrong(setting, reason));
             }
         }
         // Silence is judged by the answers to the pings that go with heartbeats.

@@ -1,7 +1,7 @@
 //! Joining the network on the chain: registers the operator, adds the node's key, bonds the stake.
 //! Does only what is missing, so every start may call it. It never unbonds and never deregisters.
 
-use cactus_ledger::{Availability, Call, FundError, Ledger, SubmitError, ViewError};
+use cactus_ledger::{Availability, Call, FundError, Ledger, NodeInfo, SubmitError, ViewError};
 use cactus_protocol::{Address, NodeKeyProof, Octas, PublicKey, SecretKey, chain_message};
 
 /// What each transaction may cost at the usual price. A sender must own the most that a
@@ -26,6 +26,7 @@ struct Standing {
     registered: bool,
     online: bool,
     nodes: Vec<PublicKey>,
+    vouched_for: bool,
     bonded: Octas,
     coins: Octas,
     minimum_stake: Octas,
@@ -115,7 +116,7 @@ pub(crate) async fn enroll(
     use_faucet: bool,
 ) -> Result<(), EnrollError> {
     for _ in 0..MAX_STEPS {
-        let standing = standing(ledger, wanted.operator_key.address()).await?;
+        let standing = standing(ledger, wanted).await?;
         let step = match next_step(&standing, wanted) {
             Err(EnrollError::Unfunded { account, missing, .. }) if use_faucet => {
                 tracing::info!(%account, amount = %missing, "asking the faucet");
@@ -126,7 +127,7 @@ pub(crate) async fn enroll(
             other => other?,
         };
         let Some(step) = step else {
-            tracing::info!(bonded = %standing.bonded, coins = %standing.coins, "enrolled on the chain");
+            log_enrolled(&standing, wanted);
             return Ok(());
         };
         perform(ledger, wanted, step).await?;
@@ -134,7 +135,18 @@ pub(crate) async fn enroll(
     Err(EnrollError::Unstable)
 }
 
-async fn standing(ledger: &Ledger, operator: Address) -> Result<Standing, ViewError> {
+fn log_enrolled(standing: &Standing, wanted: &Wanted) {
+    let (operator, node) = (wanted.operator_key.address(), wanted.node_key.public());
+    let (bonded, coins) = (standing.bonded, standing.coins);
+    tracing::info!(%operator, %node, %bonded, %coins, "enrolled on the chain");
+    if !standing.vouched_for {
+        tracing::warn!(%operator, %node, "no work comes until a validator of this network whitelists this operator and validates this node");
+    }
+}
+
+async fn standing(ledger: &Ledger, wanted: &Wanted) -> Result<Standing, ViewError> {
+    let operator = wanted.operator_key.address();
+    let node = wanted.node_key.public();
     let (orchestrator, stake, coins, minimum) = tokio::try_join!(
         ledger.orchestrator(operator),
         ledger.stake(operator),
@@ -144,6 +156,10 @@ async fn standing(ledger: &Ledger, operator: Address) -> Result<Standing, ViewEr
     Ok(Standing {
         registered: orchestrator.is_some(),
         online: orchestrator.as_ref().is_some_and(|info| info.status == Availability::Online),
+        vouched_for: orchestrator.as_ref().is_some_and(|info| {
+            let validated = |known: &NodeInfo| known.public_key == node && known.validated;
+            info.whitelisted && info.nodes.iter().any(validated)
+        }),
         nodes: orchestrator
             .map(|info| info.nodes.iter().map(|node| node.public_key).collect())
             .unwrap_or_default(),
@@ -248,7 +264,7 @@ mod tests {
             steps.push(step);
             assert!(steps.len() <= MAX_STEPS);
             match step {
-                Step::Register => (standing.registered, standing.online) = (true, true),
+                Step::Register => standing.registered = true,
                 Step::AddNode => standing.nodes.push(wanted.node_key.public()),
                 Step::GoOnline => standing.online = true,
                 Step::Bond(amount) => {
@@ -261,9 +277,9 @@ mod tests {
     }
 
     #[test]
-    fn a_new_operator_registers_adds_its_node_and_bonds_once() {
+    fn a_new_operator_registers_adds_its_node_bonds_and_goes_online_once() {
         let new = Standing { coins: RICH, minimum_stake: Octas(100), ..Standing::default() };
-        let expected = [Step::Register, Step::AddNode, Step::Bond(Octas(500))];
+        let expected = [Step::Register, Step::AddNode, Step::Bond(Octas(500)), Step::GoOnline];
         assert_eq!(steps_from(new, &wanted(500)), expected);
     }
 
@@ -274,6 +290,7 @@ mod tests {
             registered: true,
             online: true,
             nodes: vec![wanted.node_key.public()],
+            vouched_for: true,
             bonded: Octas(500),
             coins: Octas::ZERO,
             minimum_stake: Octas(100),

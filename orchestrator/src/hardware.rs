@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Drivers install the versioned name; the plain one comes with development packages.
 const NVML_NAMES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
-/// No name in a report is longer, in characters.
-const MAX_NAME: usize = 128;
+/// No name in a report is longer, in bytes.
+const MAX_NAME_BYTES: usize = 128;
 
 /// The machine, and a handle on its accelerators.
 pub struct Hardware {
@@ -96,7 +96,8 @@ fn reading(nvml: &Nvml) -> GpuReading {
 }
 
 fn short(name: &str) -> String {
-    name.trim().chars().take(MAX_NAME).collect()
+    let name = name.trim();
+    name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()
 }
 
 #[cfg(test)]

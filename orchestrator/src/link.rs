@@ -28,6 +28,8 @@ pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A link that was open this long was a good one: the next pause is short again.
 const GOOD_LINK: Duration = Duration::from_secs(10);
+/// The longest pause while a validator or an operator has to act on the chain.
+const CHAIN_RETRY: Duration = Duration::from_secs(5);
 /// Clocks that differ by more are worth a warning.
 const CLOCK_SKEW: Duration = Duration::from_secs(30);
 
@@ -50,7 +52,7 @@ pub struct Timing {
     pub first_retry: Duration,
     /// Between attempts, at most.
     pub slowest_retry: Duration,
-    /// Between attempts when someone has to change something first.
+    /// Between attempts when someone has to change a configuration or a version first.
     pub refused_retry: Duration,
 }
 
@@ -137,7 +139,9 @@ impl LinkError {
                 Refusal::Version => Some("update this software"),
                 Refusal::BadAdvert => Some("check --model, --slots, --queue and the prices"),
                 Refusal::BadSignature => Some("check --contract and this machine's clock"),
-                Refusal::NotRegistered => Some("check that the router uses the same contract"),
+                Refusal::NotRegistered => {
+                    Some("ask a validator of this network to vouch for this operator and node")
+                }
                 Refusal::StakeTooLow => Some("raise --stake and restart"),
                 Refusal::AlreadyLinked => Some("is a second process using the same node key?"),
                 Refusal::Unavailable => None,
@@ -146,17 +150,32 @@ impl LinkError {
         }
     }
 
-    /// Whether dialling again soon cannot help.
-    fn needs_a_person(&self) -> bool {
+    /// How soon dialling again can help.
+    fn retry(&self) -> Retry {
         match self {
-            Self::Violation(violation) => {
-                matches!(violation, Violation::OtherNetwork { .. } | Violation::OtherVersion { .. })
+            Self::Violation(Violation::OtherNetwork { .. } | Violation::OtherVersion { .. }) => {
+                Retry::WhenChanged
             }
-            Self::Refused(refused) => !refused.reason.is_temporary(),
-            Self::Doubt(doubt) => matches!(doubt, ServerDoubt::CannotPay(_)),
-            _ => false,
+            Self::Refused(refused) => match refused.reason {
+                Refusal::Version | Refusal::BadSignature | Refusal::BadAdvert => Retry::WhenChanged,
+                Refusal::NotRegistered | Refusal::StakeTooLow => Retry::WhenTheChainMoves,
+                Refusal::AlreadyLinked | Refusal::Unavailable => Retry::Soon,
+            },
+            Self::Doubt(ServerDoubt::CannotPay(_)) => Retry::WhenTheChainMoves,
+            _ => Retry::Soon,
         }
     }
+}
+
+/// When it makes sense to dial again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    /// With growing pauses: what was wrong passes by itself.
+    Soon,
+    /// With growing pauses that stay short: someone acts on the chain, and then work begins.
+    WhenTheChainMoves,
+    /// Seldom: someone must change a configuration or a version.
+    WhenChanged,
 }
 
 /// A link to be kept.
@@ -185,10 +204,10 @@ impl Link {
                 backoff.reset();
             }
             let share = rand::random::<f64>();
-            let pause = if error.needs_a_person() {
-                jittered(self.timing.refused_retry, share)
-            } else {
-                backoff.next_pause(share)
+            let pause = match error.retry() {
+                Retry::Soon => backoff.next_pause(share),
+                Retry::WhenTheChainMoves => backoff.next_pause(share).min(CHAIN_RETRY),
+                Retry::WhenChanged => jittered(self.timing.refused_retry, share),
             };
             tracing::warn!(router = %self.router, %error, advice = error.advice(), ?pause, "not linked");
             let _ = timeout(pause, shutdown.cancelled()).await;
@@ -307,5 +326,40 @@ fn warn_of_clock_skew(server_time_ms: u64) {
             ?skew,
             "this machine's clock and the server's differ; receipts carry times: check NTP"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(error: LinkError, expect: Retry) {
+        assert_eq!(error.retry(), expect, "{error}");
+        let says_what_to_do = error.advice().is_some();
+        assert!(says_what_to_do || expect == Retry::Soon, "{error}");
+    }
+
+    #[test]
+    fn whoever_can_help_decides_how_soon_the_node_dials_again() {
+        let refused = |reason| {
+            let message = String::new();
+            LinkError::Refused(Refused { reason, message })
+        };
+        for reason in [Refusal::Version, Refusal::BadSignature, Refusal::BadAdvert] {
+            check(refused(reason), Retry::WhenChanged);
+        }
+        for reason in [Refusal::NotRegistered, Refusal::StakeTooLow] {
+            check(refused(reason), Retry::WhenTheChainMoves);
+        }
+        for reason in [Refusal::AlreadyLinked, Refusal::Unavailable] {
+            check(refused(reason), Retry::Soon);
+        }
+        let doubt = ServerDoubt::CannotPay(Address([1; 32]));
+        check(LinkError::Doubt(doubt), Retry::WhenTheChainMoves);
+        let doubt = ServerDoubt::Unknown("away".into());
+        check(LinkError::Doubt(doubt), Retry::Soon);
+        let version = Violation::OtherVersion { theirs: 2 };
+        check(LinkError::Violation(version), Retry::WhenChanged);
+        check(LinkError::Closed("restart".into()), Retry::Soon);
     }
 }

@@ -85,6 +85,8 @@ fn wrong_settings_end_with_code_2_and_name_the_flag() {
     check(&["check", "--router", "r.example"], "must start with ws://");
     check(&with(&["--slots", "0"]), "--slots");
     check(&with(&["--tokens-per-second", "-1"]), "--tokens-per-second");
+    check(&with(&["--price-output", "10001 APT"]), "--price-output");
+    check(&with(&["--metadata-uri", ""]), "--metadata-uri");
     check(&with(&["--heartbeat", "0"]), "--heartbeat");
     check(&with(&["--heartbeat", "600"]), "--heartbeat");
     check(&with(&["--stake", "1e5"]), "--stake");
