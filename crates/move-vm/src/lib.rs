@@ -16,6 +16,7 @@ mod loader;
 mod natives;
 mod publish;
 mod session;
+mod source;
 mod state;
 mod status;
 mod storage;

@@ -10,8 +10,9 @@ use crate::failure::Outcome;
 use crate::gas::Meter;
 use crate::interpreter::status_without_place;
 use crate::invoke::{self, Call};
-use crate::loader::{Loader, Parsed, Source};
+use crate::loader::Loader;
 use crate::publish;
+use crate::source::{Parsed, Source};
 use crate::state::State;
 use crate::{
     AccountAddress, AnnotatedValue, Context, Effects, ModuleId, Storage, TypeTag, VmStatus,

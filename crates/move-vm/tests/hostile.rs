@@ -139,9 +139,9 @@ proptest! {
     }
 
     #[test]
-    fn cut_modules_never_panic(name in 0usize..6, part in 0.0f64..1.0) {
+    fn cut_modules_never_panic(name in 0usize..6, cut in any::<prop::sample::Index>()) {
         let bytes = fixture(NAMES[name]);
-        let kept = (bytes.len() as f64 * part) as usize;
+        let kept = cut.index(bytes.len());
         prop_assert!(CompiledModule::deserialize(&bytes[..kept]).is_err());
     }
 }
@@ -163,4 +163,43 @@ fn mutated_modules_never_panic() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn friend_functions_are_for_friends() {
+    let mut world = framework();
+    let stranger = patched("friends", b"guest", b"quest");
+    let status = world.publish(AT, vec![stranger, fixture("guest")]).unwrap_err();
+    assert_eq!(status.code_name(), "FUNCTION_NOT_VISIBLE");
+    world.publish(AT, vec![fixture("guest"), fixture("friends")]).unwrap();
+    let asked = world.call(&format!("{AT}::guest::ask"), vec![], vec![]).unwrap();
+    assert_eq!(asked[0].1, bcs(&7u64));
+}
+
+#[test]
+fn natives_are_for_the_framework() {
+    let mut world = World::default();
+    let hash = std::fs::read(format!(
+        "{}/../localnet/bytecode/framework/hash.mv",
+        env!("CARGO_MANIFEST_DIR")
+    ))
+    .unwrap();
+    // The same module at an address of 32 bytes that is not the framework's.
+    let mut address = [0u8; 32];
+    address[31] = 1;
+    let at = hash.windows(32).position(|window| window == address).unwrap();
+    let mut moved = hash;
+    moved[at] = 0xee;
+    let mut owner = address;
+    owner[0] = 0xee;
+    let status = world.publish(AccountAddress(owner), vec![moved]).unwrap_err();
+    assert_eq!(status.code_name(), "USER_DEFINED_NATIVE_NOT_ALLOWED");
+}
+
+#[test]
+fn older_bytecode_runs_as_well() {
+    let mut world = World::default();
+    world.publish(AT, vec![fixture("v6/arith")]).unwrap();
+    let result = world.call(&format!("{AT}::arith::sub64"), vec![], vec![bcs(&7u64), bcs(&3u64)]);
+    assert_eq!(result.unwrap()[0].1, bcs(&4u64));
 }

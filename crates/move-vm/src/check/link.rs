@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::failure::{Failure, Outcome};
 use crate::format::{FunctionHandle, StructHandle, Token};
-use crate::loader::Source;
+use crate::source::Source;
 use crate::value::VALUE_DEPTH_MAX;
 use crate::{CompiledModule, ModuleId, Visibility, VmError};
 
