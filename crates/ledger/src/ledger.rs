@@ -13,8 +13,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 /// How long the faucet's transactions may take to commit.
 const FUND_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two looks at a transaction that someone waits for.
-pub(crate) const POLL: Duration = Duration::from_millis(50);
+/// Between two looks at the faucet's transaction.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Where the chain and the contracts are.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,8 @@ mod event;
 mod ledger;
 pub mod outbox;
 mod rest;
+#[cfg(test)]
+mod scripted;
 mod submit;
 mod transaction;
 mod view;

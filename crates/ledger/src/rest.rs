@@ -12,7 +12,7 @@ use aptos_sdk::{
     AptosConfig, AptosError, api::FullnodeClient, transaction::SignedTransaction, types::HashValue,
 };
 use cactus_protocol::{Address, Octas, TaskId};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -174,11 +174,11 @@ pub(crate) fn chain_error(error: AptosError) -> ChainError {
     let refused = |kind, message| ChainError::Refused(Refusal { kind, message });
     match error {
         AptosError::Api { status_code, message, error_code, vm_error_code } => {
-            let code = error_code.unwrap_or_default();
+            let said = NodeError::read(message, error_code, vm_error_code);
             match status_code {
-                408 | 425 | 500..=599 => ChainError::Unavailable(message),
-                404 => refused(RefusalKind::NotFound, message),
-                _ => refused(refusal_kind(&code, vm_error_code), message),
+                408 | 425 | 500..=599 => ChainError::Unavailable(said.message),
+                404 => refused(RefusalKind::NotFound, said.message),
+                _ => refused(said.kind(), said.message),
             }
         }
         AptosError::RateLimited { .. } => ChainError::Unavailable("too many requests".into()),
@@ -199,21 +199,38 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// By Aptos' error names and its numbers of validation failures (`StatusCode` in move-core-types).
-fn refusal_kind(error_code: &str, vm_error_code: Option<u64>) -> RefusalKind {
-    const SEQUENCE_NUMBER_TOO_OLD: u64 = 3;
-    const TRANSACTION_EXPIRED: u64 = 6;
-    const INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE: u64 = 5;
-    const SENDING_ACCOUNT_DOES_NOT_EXIST: u64 = 7;
-    match (error_code, vm_error_code) {
-        // The second name: another transaction with this number already waits.
-        ("sequence_number_too_old" | "invalid_transaction_update", _)
-        | (_, Some(SEQUENCE_NUMBER_TOO_OLD)) => RefusalKind::SequenceTaken,
-        (_, Some(TRANSACTION_EXPIRED)) => RefusalKind::Expired,
-        (_, Some(INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE | SENDING_ACCOUNT_DOES_NOT_EXIST)) => {
-            RefusalKind::Unfunded
+/// What a node says when it says no.
+#[derive(Deserialize)]
+struct NodeError {
+    message: String,
+    error_code: Option<String>,
+    vm_error_code: Option<u64>,
+}
+
+impl NodeError {
+    /// The SDK gives the fields or, from BCS views, the whole JSON body as the message.
+    fn read(message: String, error_code: Option<String>, vm_error_code: Option<u64>) -> Self {
+        serde_json::from_str(&message).unwrap_or(Self { message, error_code, vm_error_code })
+    }
+
+    /// By Aptos' error names and its numbers of validation failures (`StatusCode` in
+    /// move-core-types).
+    fn kind(&self) -> RefusalKind {
+        const SEQUENCE_NUMBER_TOO_OLD: u64 = 3;
+        const INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE: u64 = 5;
+        const TRANSACTION_EXPIRED: u64 = 6;
+        const SENDING_ACCOUNT_DOES_NOT_EXIST: u64 = 7;
+        match (self.error_code.as_deref(), self.vm_error_code) {
+            // The second name: another transaction with this number already waits.
+            (Some("sequence_number_too_old" | "invalid_transaction_update"), _)
+            | (_, Some(SEQUENCE_NUMBER_TOO_OLD)) => RefusalKind::SequenceTaken,
+            (_, Some(TRANSACTION_EXPIRED)) => RefusalKind::Expired,
+            (
+                _,
+                Some(INSUFFICIENT_BALANCE_FOR_TRANSACTION_FEE | SENDING_ACCOUNT_DOES_NOT_EXIST),
+            ) => RefusalKind::Unfunded,
+            _ => RefusalKind::Other,
         }
-        _ => RefusalKind::Other,
     }
 }
 
@@ -255,5 +272,13 @@ mod tests {
         assert_eq!(kind(400, "vm_error", Some(5)), Some(RefusalKind::Unfunded));
         assert_eq!(kind(400, "vm_error", Some(1)), Some(RefusalKind::Other));
         assert_eq!(kind(404, "account_not_found", None), Some(RefusalKind::NotFound));
+    }
+
+    #[test]
+    fn a_refused_view_says_why_and_not_in_json() {
+        let body =
+            r#"{"message":"no such module","error_code":"module_not_found","vm_error_code":null}"#;
+        let error = chain_error(AptosError::api(400, body));
+        assert_eq!(error.to_string(), "the chain refused: no such module");
     }
 }

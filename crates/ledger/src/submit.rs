@@ -5,7 +5,7 @@ use crate::{
     call::Call,
     chain::{Chain, ChainError, Execution, Lookup, RefusalKind},
     event::{Abort, ChainEvent},
-    ledger::{Ledger, POLL},
+    ledger::Ledger,
     transaction::{Signed, Signer, Terms},
 };
 use cactus_protocol::{Address, Octas, SecretKey};
@@ -14,12 +14,21 @@ use tokio::time::Instant;
 
 /// Chain time that a transaction has to commit.
 const EXPIRY_SECONDS: u64 = 60;
-/// How far a node may lag behind the one that called the transaction expired.
-const LAG: Duration = Duration::from_secs(5);
-/// How long to wait for a chain that stopped answering before giving up on knowing.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Tries for a sequence number that nobody else takes first.
 const SEQUENCE_ATTEMPTS: u32 = 60;
+/// The first and the longest pause between two looks; each is twice the one before.
+const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+/// How long to wait for what.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    /// How far a node may lag behind the one that called the transaction expired.
+    lag: Duration,
+    /// For a chain that stopped answering, before giving up on knowing.
+    patience: Duration,
+}
+
+const WAITS: Waits = Waits { lag: Duration::from_secs(5), patience: Duration::from_secs(120) };
 
 /// A call that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,31 +101,36 @@ impl Ledger {
         key: &SecretKey,
         call: Call,
     ) -> Result<Committed, SubmitError> {
-        let signer = Signer::new(key, self.chain_id(), self.contract());
-        let signer = signer.map_err(|error| SubmitError::Refused { reason: error.to_string() })?;
-        for _ in 0..SEQUENCE_ATTEMPTS {
-            let signed = prepare(self.rest(), &signer, &call).await?;
-            match self.rest().submit(&signed.transaction).await {
-                Err(ChainError::Refused(refusal)) => match refusal.kind {
-                    // Someone else sends with the same key: take the next number.
-                    RefusalKind::SequenceTaken => tokio::time::sleep(POLL).await,
-                    RefusalKind::Unfunded => {
-                        let account = signer.address();
-                        return Err(SubmitError::Unfunded { account });
-                    }
-                    _ => {
-                        let reason = refusal.message;
-                        return Err(SubmitError::Refused { reason });
-                    }
-                },
-                // Taken, or perhaps taken: only the hash tells.
-                Ok(()) | Err(_) => return await_decision(self.rest(), &signed).await,
-            }
-        }
-        Err(SubmitError::Refused {
-            reason: "another sender with the same key keeps taking the sequence number".into(),
-        })
+        let signer = Signer::new(key, self.chain_id(), self.contract())
+            .map_err(|error| SubmitError::Refused { reason: error.to_string() })?;
+        submit_and_wait(self.rest(), &signer, &call, WAITS).await
     }
+}
+
+async fn submit_and_wait(
+    chain: &impl Chain,
+    signer: &Signer,
+    call: &Call,
+    waits: Waits,
+) -> Result<Committed, SubmitError> {
+    for _ in 0..SEQUENCE_ATTEMPTS {
+        let signed = prepare(chain, signer, call).await?;
+        match chain.submit(&signed.transaction).await {
+            Err(ChainError::Refused(refusal)) => match refusal.kind {
+                // Someone else sends with the same key: take the next number.
+                RefusalKind::SequenceTaken => tokio::time::sleep(POLL.1 / 2).await,
+                RefusalKind::Unfunded => {
+                    return Err(SubmitError::Unfunded { account: signer.address() });
+                }
+                _ => return Err(SubmitError::Refused { reason: refusal.message }),
+            },
+            // Taken, or perhaps taken: only the hash tells.
+            Ok(()) | Err(_) => return await_decision(chain, &signed, waits).await,
+        }
+    }
+    Err(SubmitError::Refused {
+        reason: "another sender with the same key keeps taking the sequence number".into(),
+    })
 }
 
 async fn prepare(chain: &impl Chain, signer: &Signer, call: &Call) -> Result<Signed, SubmitError> {
@@ -132,28 +146,32 @@ async fn prepare(chain: &impl Chain, signer: &Signer, call: &Call) -> Result<Sig
 }
 
 /// Looks the hash up until it is in the chain or can no longer get there.
-async fn await_decision(chain: &impl Chain, signed: &Signed) -> Result<Committed, SubmitError> {
-    let give_up = Instant::now() + PATIENCE;
+async fn await_decision(
+    chain: &impl Chain,
+    signed: &Signed,
+    waits: Waits,
+) -> Result<Committed, SubmitError> {
+    let give_up = Instant::now() + waits.patience;
     let mut expired: Option<Instant> = None;
+    let mut pause = POLL.0;
     while Instant::now() < give_up {
-        match chain.look_up(&signed.hash).await {
-            Ok(Lookup::Committed(execution)) => return decided(signed, execution),
-            Ok(Lookup::Unknown) if expired.is_some_and(|since| since.elapsed() >= LAG) => {
+        match (chain.look_up(&signed.hash).await, expired) {
+            (Ok(Lookup::Committed(execution)), _) => return decided(signed, execution),
+            (Ok(Lookup::Unknown), Some(since)) if since.elapsed() >= waits.lag => {
                 return Err(SubmitError::Expired);
             }
-            // The node lost it or never had it. The same bytes cannot happen twice.
-            Ok(Lookup::Unknown) if expired.is_none() => {
+            // The node lost it or never had it. The same bytes cannot happen twice, and the node
+            // says if it is too late for them.
+            (Ok(Lookup::Unknown), None) => {
                 let answer = chain.submit(&signed.transaction).await;
-                if is_expired(&answer) {
-                    expired = Some(Instant::now());
-                }
+                expired = is_expired(&answer).then(Instant::now);
             }
-            Ok(Lookup::Pending | Lookup::Unknown) | Err(_) => {}
+            (Ok(Lookup::Pending | Lookup::Unknown) | Err(_), _) => {}
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(POLL.1);
     }
-    let hash = signed.hash.clone();
-    Err(SubmitError::Unknown { hash })
+    Err(SubmitError::Unknown { hash: signed.hash.clone() })
 }
 
 fn is_expired(answer: &Result<(), ChainError>) -> bool {
@@ -174,4 +192,88 @@ fn decided(signed: &Signed, execution: Execution) -> Result<Committed, SubmitErr
         Some(abort) => SubmitError::Aborted { hash, abort },
         None => SubmitError::Failed { hash, vm_status: execution.vm_status },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scripted::{CHAIN_ID, CONTRACT, Faults, Scripted};
+    use cactus_protocol::{Hash, TaskId};
+
+    const NOT_LONG: Waits = Waits { lag: Duration::ZERO, patience: Duration::from_millis(300) };
+
+    fn pay() -> Call {
+        Call::Transfer { recipient: Address([1; 32]), amount: Octas(5) }
+    }
+
+    async fn send(chain: &Scripted, call: Call) -> Result<Committed, SubmitError> {
+        let key = SecretKey::from_seed(&[7; 32]);
+        let signer = Signer::new(&key, CHAIN_ID, CONTRACT).unwrap();
+        submit_and_wait(chain, &signer, &call, NOT_LONG).await
+    }
+
+    fn chain() -> Scripted {
+        let chain = Scripted::new(1);
+        chain.state().instant = true;
+        chain
+    }
+
+    #[tokio::test]
+    async fn a_call_happens_once_though_answers_get_lost() {
+        for seed in 0..40 {
+            let chain = Scripted::new(seed);
+            chain.state().instant = true;
+            chain.state().faults = Faults { answer_lost: 30, ..Faults::default() };
+            let result = send(&chain, pay()).await;
+            let sent = chain.state().transfers.len();
+            match result {
+                Ok(_) => assert_eq!(sent, 1, "seed {seed}"),
+                Err(SubmitError::Unavailable { .. }) => assert_eq!(sent, 0, "seed {seed}"),
+                other => panic!("{other:?}, seed {seed}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abort_is_final_and_named() {
+        let call = Call::CompleteTask {
+            client: Address([1; 32]),
+            task_id: TaskId([2; 32]),
+            prompt_tokens: 1,
+            output_tokens: 1,
+            compute_ms: 1,
+            receipt_hash: Hash([3; 32]),
+        };
+        let Err(SubmitError::Aborted { abort, .. }) = send(&chain(), call).await else {
+            panic!("no abort");
+        };
+        assert_eq!(abort.name.as_deref(), Some("ETASK_NOT_FOUND"));
+    }
+
+    #[tokio::test]
+    async fn a_chain_that_is_away_takes_nothing() {
+        let chain = chain();
+        chain.state().offline = true;
+        assert!(matches!(send(&chain, pay()).await, Err(SubmitError::Unavailable { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_waits_for_ever_is_not_called_a_failure() {
+        let chain = Scripted::new(1);
+        assert!(matches!(send(&chain, pay()).await, Err(SubmitError::Unknown { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_no_node_had_in_time_has_expired() {
+        let chain = Scripted::new(1);
+        chain.state().forgetful = true;
+        let (sent, ()) = tokio::join!(send(&chain, pay()), async {
+            while chain.state().requests < 6 {
+                tokio::task::yield_now().await;
+            }
+            chain.advance(EXPIRY_SECONDS);
+        });
+        assert_eq!(sent, Err(SubmitError::Expired));
+        assert!(chain.state().transfers.is_empty());
+    }
 }

@@ -14,8 +14,6 @@
 
 mod decide;
 mod pacing;
-#[cfg(test)]
-mod scripted;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// With nothing open, the table is read this often in case nobody rang.
 const IDLE: Duration = Duration::from_secs(2);
 /// The first and the longest pause while transactions wait for the chain.
-const POLL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 /// The first and the longest pause while the chain is in trouble.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 

@@ -3,11 +3,11 @@
 
 use super::{
     IntentId, Outcome, Settled, enqueue, migrate, outcome,
-    scripted::{CHAIN_ID, CONTRACT, Crash, Faults, Scripted},
     worker::{Pass, PassError, Worker},
 };
 use crate::{
     call::{Assignment, Call},
+    scripted::{CHAIN_ID, CONTRACT, Crash, Faults, Scripted},
     transaction::Signer,
     view::{TaskInfo, TaskStage},
 };
@@ -243,7 +243,7 @@ async fn pass_cut_short(
 
 #[tokio::test]
 async fn random_kills_and_faults_lose_and_double_nothing() {
-    for seed in 0..60 {
+    for seed in 0..150 {
         let mut random = StdRng::seed_from_u64(seed);
         let (tasks, transfers) = (6, 6);
         let bench = Bench::new(seed).await;

@@ -334,7 +334,8 @@ impl<C: Chain> Worker<C> {
         around: Around,
     ) -> Result<Vec<Stored>, PassError> {
         let gas_unit_price = self.chain.gas_unit_price().await?;
-        let mut numbers = decide::free_numbers(around.next_sequence, taken).peekable();
+        // What settled since `around` was read has moved the floor.
+        let mut numbers = decide::free_numbers(self.floor, taken).peekable();
         let mut signed = Vec::with_capacity(ready.len());
         for intent in ready {
             let Some(&sequence_number) = numbers.peek() else {

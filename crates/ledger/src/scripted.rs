@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) most_waiting: usize,
     /// Blocks are made as soon as a transaction arrives.
     pub(crate) instant: bool,
+    /// Nodes take transactions and forget them.
+    pub(crate) forgetful: bool,
     /// A chain at rest shows the time of its newest block.
     pub(crate) frozen_seconds: Option<u64>,
     pool: BTreeMap<u64, SignedTransaction>,
@@ -88,6 +90,7 @@ impl Scripted {
             executed: Vec::new(),
             most_waiting: 0,
             instant: false,
+            forgetful: false,
             frozen_seconds: None,
             pool: BTreeMap::new(),
             limbo: Vec::new(),
@@ -187,6 +190,9 @@ impl State {
         }
         if self.pool.len() >= POOL_LIMIT {
             return Err(ChainError::Unavailable("mempool is full".into()));
+        }
+        if self.forgetful {
+            return Ok(());
         }
         self.pool.insert(raw.sequence_number, transaction.clone());
         self.most_waiting = self.most_waiting.max(self.pool.len());
