@@ -24,8 +24,6 @@ pub(crate) enum Layout {
     Signer,
     /// `vector<u8>`
     Bytes,
-    /// `0x1::string::String`, whose bytes must be UTF-8.
-    Text,
     Vector(Arc<Layout>),
     Struct(Vec<Arc<Layout>>),
     Enum(Vec<Vec<Arc<Layout>>>),
@@ -139,12 +137,6 @@ impl<'a> Decoder<'a> {
                 let length = self.length()?;
                 Value::bytes(self.take(length)?.to_vec())
             }
-            Layout::Text => {
-                let length = self.length()?;
-                let bytes = self.take(length)?.to_vec();
-                std::str::from_utf8(&bytes).map_err(|_| BAD_BYTES)?;
-                Value::composite(0, vec![Value::bytes(bytes)])
-            }
             Layout::Vector(element) => {
                 let count = self.length()?;
                 // Each element takes at least one byte.
@@ -213,10 +205,6 @@ fn composite_into(
             let item = items.first().ok_or(TYPE_CONFUSION)?;
             return encode_into(&Layout::Address, item, bytes, depth + 1);
         }
-        Layout::Text => {
-            let item = items.first().ok_or(TYPE_CONFUSION)?;
-            return encode_into(&Layout::Bytes, item, bytes, depth + 1);
-        }
         Layout::Struct(fields) => fields,
         Layout::Enum(variants) => {
             write_uleb(u64::from(content.variant), bytes);
@@ -252,7 +240,6 @@ mod tests {
         assert!(decode(&Layout::Bool, &[2]).is_err());
         assert!(decode(&Layout::U8, &[1, 1]).is_err());
         assert!(decode(&Layout::Bytes, &[0x81, 0x00, 7]).is_err());
-        assert!(decode(&Layout::Text, &[1, 0xff]).is_err());
     }
 
     #[test]

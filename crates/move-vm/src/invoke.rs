@@ -168,28 +168,21 @@ fn inspect(state: &State, ty: Ty, value: &Value, objects: &mut Vec<ObjectArgumen
         TyNode::Struct(id, list) => {
             let module = state.loader.module(id.module);
             let name = module.name(module.struct_handle(module.struct_def(id.def).handle).name);
-            let inner = state.loader.types.list(list);
-            let framework = module.id().address == AccountAddress::ONE;
-            match (module.id().name.as_str(), name) {
-                ("string", "String")
-                | ("fixed_point32", "FixedPoint32")
-                | ("fixed_point64", "FixedPoint64")
-                    if framework =>
-                {
-                    Ok(())
-                }
-                ("option", "Option") if framework => {
-                    let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
-                    let content = content.borrow();
-                    let (inner, item) = (inner.first(), content.items.first());
-                    inspect_option(state, *inner.ok_or(TYPE_CONFUSION)?, item, objects)
-                }
-                ("object", "Object") if framework => {
+            let inner = state.loader.types.list(list).first().copied();
+            let place = match module.id().address == AccountAddress::ONE {
+                true => module.id().name.as_str(),
+                false => "",
+            };
+            match (place, name, inner) {
+                ("string", "String", None) => inspect_text(value),
+                ("fixed_point32", "FixedPoint32", None)
+                | ("fixed_point64", "FixedPoint64", None) => Ok(()),
+                ("option", "Option", Some(inner)) => inspect_option(state, inner, value, objects),
+                ("object", "Object", Some(inner)) => {
                     let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
                     let content = content.borrow();
                     let item = content.items.first().ok_or(TYPE_CONFUSION)?;
-                    let address = item.copy(&mut 0)?.into_address()?;
-                    objects.push((*inner.first().ok_or(TYPE_CONFUSION)?, address));
+                    objects.push((inner, item.copy(&mut 0)?.into_address()?));
                     Ok(())
                 }
                 _ => Err(Failure::Other("INVALID_MAIN_FUNCTION_SIGNATURE")),
@@ -199,26 +192,44 @@ fn inspect(state: &State, ty: Ty, value: &Value, objects: &mut Vec<ObjectArgumen
     }
 }
 
-/// An option is a vector of at most one value.
+/// A string holds UTF-8, which only this and `0x1::string` ensure.
+fn inspect_text(value: &Value) -> Outcome<()> {
+    let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
+    match content.borrow().items.first() {
+        Some(Value::Bytes(bytes)) if std::str::from_utf8(&bytes.borrow()).is_ok() => Ok(()),
+        _ => Err(Failure::Other("FAILED_TO_DESERIALIZE_ARGUMENT")),
+    }
+}
+
+/// An option is a vector of at most one value or, in later frameworks, an enum.
 fn inspect_option(
     state: &State,
     inner: Ty,
-    vector: Option<&Value>,
+    option: &Value,
     objects: &mut Vec<ObjectArgument>,
 ) -> Outcome<()> {
     const BAD: Failure = Failure::Other("FAILED_TO_DESERIALIZE_ARGUMENT");
-    match vector {
-        Some(Value::Bytes(bytes)) if bytes.borrow().len() <= 1 => Ok(()),
-        Some(Value::Composite(content)) if content.borrow().items.len() <= 1 => {
-            let content = content.borrow();
-            content.items.iter().try_for_each(|item| inspect(state, inner, item, objects))
+    let Value::Composite(content) = option else { return Err(TYPE_CONFUSION) };
+    let content = content.borrow();
+    // Bytes are a vector only if the value itself is not one.
+    let is_vector = matches!(state.loader.types.node(inner), TyNode::Vector(_));
+    match content.items.first() {
+        None => Ok(()),
+        Some(Value::Bytes(bytes)) if !is_vector => {
+            if bytes.borrow().len() <= 1 {
+                Ok(())
+            } else {
+                Err(BAD)
+            }
         }
-        // As an enum: the fields of the variant.
-        Some(_) | None => match vector {
-            Some(Value::Bytes(_) | Value::Composite(_)) => Err(BAD),
-            Some(value) => inspect(state, inner, value, objects),
-            None => Ok(()),
-        },
+        Some(Value::Composite(vector)) => {
+            let items = &vector.borrow().items;
+            if items.len() > 1 {
+                return Err(BAD);
+            }
+            items.iter().try_for_each(|item| inspect(state, inner, item, objects))
+        }
+        Some(value) => inspect(state, inner, value, objects),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::natives::{self, Native};
 use crate::source::{Source, same};
 use crate::types::{StructId, Ty, TyList, TyNode, Types};
 use crate::value::VALUE_DEPTH_MAX;
-use crate::{AbilitySet, AccountAddress, CompiledModule, ModuleId, Storage, StructTag, TypeTag};
+use crate::{AbilitySet, CompiledModule, ModuleId, Storage, StructTag, TypeTag};
 
 /// Beyond this many types a loader is not kept for the next session.
 const TYPES_KEPT: usize = 100_000;
@@ -309,13 +309,6 @@ impl Loader {
     ) -> Outcome<Layout> {
         let module = Arc::clone(self.module(id.module));
         let def = module.struct_def(id.def);
-        let name = module.name(module.struct_handle(def.handle).name);
-        if name == "String"
-            && module.id().name == "string"
-            && module.id().address == AccountAddress::ONE
-        {
-            return Ok(Layout::Text);
-        }
         let arguments = Arc::clone(self.types.list(list));
         let mut fields = |fields: &[crate::format::FieldDef]| -> Outcome<Vec<Arc<Layout>>> {
             fields

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::check;
 use crate::failure::{Failure, Outcome, TYPE_CONFUSION};
-use crate::format::Token;
+use crate::format::{Shape, Token};
 use crate::gas::cost;
 use crate::interpreter::{Invocation, execute, status_without_place};
 use crate::state::{PublishRequest, State};
@@ -82,7 +82,8 @@ fn prepare(
         if !seen.insert(module.id().clone()) {
             return refuse("DUPLICATE_MODULE_NAME", &module.id().to_string());
         }
-        let native = module.function_defs.iter().any(|def| def.code.is_none());
+        let opaque = module.struct_defs.iter().any(|def| matches!(def.shape, Shape::Native));
+        let native = opaque || module.function_defs.iter().any(|def| def.code.is_none());
         if native && !publisher.is_special() {
             return refuse("USER_DEFINED_NATIVE_NOT_ALLOWED", &module.id().to_string());
         }

@@ -210,6 +210,17 @@ fn republishing_the_same_contracts_keeps_their_state() {
     create_task(&mut world, 1, 4 * APT).unwrap();
 }
 
+#[test]
+fn text_in_arguments_is_utf8() {
+    let mut world = network();
+    let mut register = |uri: Vec<u8>| {
+        let signer = AccountAddress::small(0x77);
+        world.entry(&[signer], &cactus("registry::register_orchestrator"), vec![bcs(&uri)])
+    };
+    assert_eq!(register(vec![0xff]).unwrap_err().code_name(), "FAILED_TO_DESERIALIZE_ARGUMENT");
+    register("http://é".into()).unwrap();
+}
+
 /// A measurement: `cargo test -p cactus-move-vm --test contracts -- --ignored --nocapture`.
 #[test]
 #[ignore = "measures the machine it runs on"]

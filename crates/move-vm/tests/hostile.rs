@@ -149,7 +149,9 @@ proptest! {
 #[test]
 fn mutated_modules_never_panic() {
     let world = framework();
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(1_500));
+    // PROPTEST_CASES asks for more.
+    let cases = ProptestConfig::default().cases.max(1_500);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(cases));
     let mutation = (any::<prop::sample::Index>(), any::<u8>(), any::<bool>());
     let strategy = (0usize..6, prop::collection::vec(mutation, 1..4));
     runner
