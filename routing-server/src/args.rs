@@ -65,6 +65,8 @@ pub struct File {
 pub struct Limits {
     /// The longest body, in bytes.
     pub body_bytes: usize,
+    /// From a request's head to the end of its body.
+    pub body_ms: u64,
     /// Answers under way, in all.
     pub streams: usize,
     /// Answers under way for one payer.
@@ -102,6 +104,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             body_bytes: 1 << 20,
+            body_ms: 30_000,
             streams: 1024,
             streams_per_payer: 64,
             links: 4096,

@@ -179,6 +179,8 @@ async fn drain(app: &App, handle: ServerHandle) {
     app.links_stop.cancel();
     app.links.close();
     let _ = tokio::time::timeout(CLOSE_LIMIT, app.links.wait()).await;
+    // What was cut off is decided now: its escrow returns without a restart.
+    let _ = tokio::time::timeout(CLOSE_LIMIT, app.exchanges.wait()).await;
     let _ = tokio::time::timeout(CLOSE_LIMIT, stopped).await;
 }
 

@@ -1,35 +1,31 @@
-//! Reads a request's body within a limit. It never holds more than the limit.
+//! Reads a request's body within a limit of size and time. It never holds more than the limit.
 
-use crate::error::ApiError;
-use actix_web::{
-    HttpRequest,
-    dev::Payload,
-    http::header::{CONTENT_LENGTH, HeaderMap},
+use crate::{
+    args::Limits,
+    error::{ApiError, Invalid},
 };
+use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use std::time::Duration;
 
 /// How much of a body over the limit is read and thrown away, so that its sender gets to read the
 /// answer; in multiples of the limit.
 const DISCARD_FACTOR: usize = 32;
 
 /// The whole body.
-pub async fn read(
-    request: &HttpRequest,
-    mut payload: Payload,
-    limit: usize,
-) -> Result<Bytes, ApiError> {
-    let declared = content_length(request.headers());
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(limit));
+pub async fn read(payload: Payload, limits: &Limits) -> Result<Bytes, ApiError> {
+    let time = Duration::from_millis(limits.body_ms);
+    let reading = read_within(payload, limits.body_bytes);
+    let body = tokio::time::timeout(time, reading).await;
+    body.unwrap_or_else(|_| Err(unreadable("it did not come in time")))
+}
+
+async fn read_within(mut payload: Payload, limit: usize) -> Result<Bytes, ApiError> {
+    let mut body = BytesMut::new();
     let mut length: usize = 0;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| {
-            ApiError::Invalid(crate::error::Invalid {
-                code: "invalid_body",
-                param: None,
-                message: format!("the body cannot be read: {error}"),
-            })
-        })?;
+        let chunk = chunk.map_err(|error| unreadable(&error.to_string()))?;
         length = length.saturating_add(chunk.len());
         if length <= limit {
             body.extend_from_slice(&chunk);
@@ -43,6 +39,10 @@ pub async fn read(
     Ok(body.freeze())
 }
 
-fn content_length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+fn unreadable(reason: &str) -> ApiError {
+    ApiError::Invalid(Invalid {
+        code: "invalid_body",
+        param: None,
+        message: format!("the body cannot be read: {reason}"),
+    })
 }

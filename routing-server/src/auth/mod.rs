@@ -82,14 +82,21 @@ impl FromRequest for Authenticated {
         Box::pin(async move {
             let app = request.app_data::<web::Data<App>>().cloned();
             let app = app.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no app data")))?;
-            let body = body::read(&request, payload, app.config.limits.body_bytes).await?;
-            let payer = authenticate(&app, &request, &body)?;
+            let credentials = read_credentials(&app, &request)?;
+            let body = body::read(payload, &app.config.limits).await?;
+            let payer = prove(&app, &request, (credentials, &body))?;
             Ok(Self { payer, body })
         })
     }
 }
 
-fn authenticate(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Payer, ApiError> {
+/// Credentials that are worth reading a body for.
+enum Credentials {
+    Key(keys::ApiKey),
+    Signature(RequestSignature),
+}
+
+fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials, ApiError> {
     let value = header_text(request, header::AUTHORIZATION.as_str()).ok_or_else(|| {
         let text = "no credentials: send `Authorization: Bearer ck_…` or a signed request";
         ApiError::Unauthenticated(text.into())
@@ -98,10 +105,24 @@ fn authenticate(app: &App, request: &HttpRequest, body: &[u8]) -> Result<Payer, 
         let key = app.keys.find(text.trim()).ok_or_else(|| {
             ApiError::Unauthenticated("unknown or revoked API key: `cactus key create`".into())
         })?;
-        return Ok(Payer { client: key.client, order: Some(key.order), key_id: Some(key.id) });
+        return Ok(Credentials::Key(key));
     }
-    let signature = RequestSignature::parse_header(value)
-        .ok_or_else(|| ApiError::Unauthenticated("the credentials cannot be read".into()))?;
+    RequestSignature::parse_header(value)
+        .map(Credentials::Signature)
+        .ok_or_else(|| ApiError::Unauthenticated("the credentials cannot be read".into()))
+}
+
+fn prove(
+    app: &App,
+    request: &HttpRequest,
+    (credentials, body): (Credentials, &[u8]),
+) -> Result<Payer, ApiError> {
+    let signature = match credentials {
+        Credentials::Key(key) => {
+            return Ok(Payer { client: key.client, order: Some(key.order), key_id: Some(key.id) });
+        }
+        Credentials::Signature(signature) => signature,
+    };
     let claim = check_claim(app, request, (signature, body))?;
     let order = header_text(request, ORDER_HEADER)
         .map(|text| check_order(app, text, claim.client))

@@ -102,6 +102,7 @@ impl Attempt {
                 Some(LinkEvent::Violation(violation)) => {
                     return Err(Failure::Violation(violation));
                 }
+                None if app.links_stop.is_cancelled() => return Err(Failure::ServerStopped),
                 None => return Err(Failure::LinkLost),
             }
         }

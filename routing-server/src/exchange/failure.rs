@@ -30,6 +30,9 @@ pub enum Failure {
     /// The link broke.
     #[error("the node's link broke")]
     LinkLost,
+    /// This server cut the link because it stops.
+    #[error("this server stopped before the answer ended")]
+    ServerStopped,
     /// The node broke the rules of the link.
     #[error("the node broke the protocol: {0}")]
     Violation(Violation),
@@ -74,6 +77,7 @@ impl Failure {
         match self {
             Self::ClientGone | Self::ClientSlow => Fault::User,
             _ if self.is_bad_request() => Fault::User,
+            Self::ServerStopped => Fault::Nobody,
             Self::Refused { reason: frame::Failure::Overloaded, .. } => Fault::Nobody,
             _ => Fault::Provider,
         }
@@ -81,12 +85,12 @@ impl Failure {
 
     /// Whether the node's success rate suffers.
     pub fn counts_against_node(&self) -> bool {
-        self.fault() != Fault::User
+        self.fault() != Fault::User && *self != Self::ServerStopped
     }
 
     /// Whether another node may succeed.
     pub fn can_move(&self) -> bool {
-        self.fault() != Fault::User
+        self.fault() != Fault::User && *self != Self::ServerStopped
     }
 
     /// For metrics.
@@ -94,6 +98,7 @@ impl Failure {
         match self {
             Self::Refused { .. } => "refused",
             Self::LinkLost => "link_lost",
+            Self::ServerStopped => "server_stopped",
             Self::Violation(_) => "violation",
             Self::NoFirstToken => "no_first_token",
             Self::Stalled => "stalled",
@@ -112,6 +117,9 @@ impl Failure {
                 param: Some("messages"),
                 message: format!("the request does not fit the model: {}", self.words()),
             });
+        }
+        if self == Self::ServerStopped {
+            return ApiError::Draining;
         }
         let code = match &self {
             Self::NotVerified(_) | Self::Violation(_) => "answer_not_verified",

@@ -198,7 +198,8 @@ impl Exchange {
             "ttft_ms": milliseconds(ttft),
             "total_ms": milliseconds(times.total),
             "previous": self.previous,
-            "candidates": self.candidates,
+            "candidates": self.candidates["eligible"],
+            "ineligible": self.candidates["ineligible"],
         })
     }
 }

@@ -130,7 +130,7 @@ fn describe(views: &[NodeView], ranking: &dispatch::Ranking) -> Value {
     });
     let refused = ranking.ineligible.iter().map(|(index, reason)| {
         let view = &views[*index];
-        json!({"node": view.node, "operator": view.operator, "ineligible": reason})
+        json!({"node": view.node, "operator": view.operator, "reason": reason})
     });
-    eligible.chain(refused).collect()
+    json!({"eligible": eligible.collect::<Value>(), "ineligible": refused.collect::<Value>()})
 }

@@ -11,7 +11,7 @@ pub use flow::Violation;
 pub use handshake::unix_ms;
 pub use subscription::{LinkBusy, Subscription, submit};
 
-use crate::app::App;
+use crate::{app::App, error::ApiError};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use cactus_protocol::{
@@ -76,6 +76,10 @@ pub async fn connect(
     request: HttpRequest,
     payload: web::Payload,
 ) -> actix_web::Result<HttpResponse> {
+    if app.links.len() >= app.config.limits.links + HANDSHAKES {
+        let message = "this server has as many links as it takes".into();
+        return Err(ApiError::Busy { code: "overloaded", message }.into());
+    }
     let (response, socket, messages) = actix_ws::handle(&request, payload)?;
     let messages = messages
         .max_frame_size(MAX_FRAME_BYTES)
@@ -86,6 +90,9 @@ pub async fn connect(
     actix_web::rt::spawn(tracker.track_future(link));
     Ok(response)
 }
+
+/// Connections that may be in their handshake beyond the limit of links.
+const HANDSHAKES: usize = 256;
 
 /// The queue of commands to one link.
 fn command_channel() -> (mpsc::Sender<Command>, mpsc::Receiver<Command>) {

@@ -108,14 +108,9 @@ impl Events {
         self.choice(DeltaBody::default(), Some(reason.as_str()))
     }
 
-    /// The usage, when it was asked for.
-    pub fn usage(&self, usage: Usage) -> Option<Bytes> {
-        self.include_usage.then(|| self.event(&[], Some(usage), None))
-    }
-
-    /// Who answered and the verdict.
-    pub fn cactus(&self, cactus: &Value) -> Bytes {
-        self.event(&[], None, Some(cactus))
+    /// The last event: who answered, the verdict, and the usage when it was asked for.
+    pub fn end(&self, usage: Usage, cactus: &Value) -> Bytes {
+        self.event(&[], Some(usage), Some(cactus))
     }
 
     fn choice(&self, delta: DeltaBody<'_>, finish_reason: Option<&'static str>) -> Bytes {

@@ -112,10 +112,9 @@ fn next_events(events: &Events, reply: Option<Reply>) -> (Vec<Bytes>, bool) {
         Some(Reply::Text(text)) => (vec![events.text(&text)], false),
         Some(Reply::Started(_)) => (Vec::new(), false),
         Some(Reply::Finished(finished)) => {
-            let mut last = vec![events.finish(finished.reason)];
-            last.extend(events.usage(finished.usage));
-            last.extend([events.cactus(&finished.cactus), DONE]);
-            (last, true)
+            let reason = events.finish(finished.reason);
+            let end = events.end(finished.usage, &finished.cactus);
+            (vec![reason, end, DONE], true)
         }
         Some(Reply::Failed(error)) => (vec![data(&error.to_json())], true),
         None => (vec![data(&ended_early().to_json())], true),

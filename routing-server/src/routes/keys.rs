@@ -37,7 +37,7 @@ fn describe(key: &ApiKey, text: &str) -> serde_json::Value {
     let order = &key.order.order;
     json!({
         "id": key.id,
-        "key": text,
+        "api_key": text,
         "client": key.client,
         "order": order.order_id,
         "max_total_octas": order.max_total,
@@ -55,7 +55,7 @@ pub async fn revoke(
     let client = sender.payer.client();
     key_store::revoke(&app.pool, &client, &id).await?;
     if app.keys.remove(&client, &id) {
-        Ok(HttpResponse::NoContent().finish())
+        Ok(HttpResponse::Ok().json(json!({"id": id.as_str(), "revoked": true})))
     } else {
         Err(ApiError::NotFound("this account has no such key".into()))
     }

@@ -29,23 +29,28 @@ pub async fn list(app: web::Data<App>) -> HttpResponse {
 fn describe(app: &App, node: &Node, now: Instant) -> Value {
     let first = node.advert.models.first().map(|offer| offer.id.as_str());
     let view = app.nodes.view(node, first.unwrap_or_default(), now);
+    let status = match &view {
+        Some(view) if view.quarantined => "quarantined",
+        Some(view) if view.suspect => "suspect",
+        _ => "online",
+    };
+    let stake = view.as_ref().map(|view| view.stake).unwrap_or_default();
     let measured = view.map(|view| {
         json!({
             "success": view.statistics.success(now),
             "verification": view.statistics.verification(now),
             "ttft_seconds": view.statistics.ttft_seconds(),
             "itl_seconds": view.statistics.itl_seconds(),
-            "stake_octas": view.stake,
             "unsettled_octas": view.exposure,
             "in_flight": view.in_flight,
-            "suspect": view.suspect,
-            "quarantined": view.quarantined,
         })
     });
     let heartbeat = node.heartbeat();
     json!({
         "node": node.key,
         "operator": node.operator,
+        "status": status,
+        "stake_octas": stake,
         "models": node.advert.models,
         "slots": node.advert.slots,
         "queue": node.advert.queue,

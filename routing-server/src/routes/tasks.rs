@@ -26,9 +26,10 @@ pub async fn one(app: web::Data<App>, id: web::Path<String>) -> Result<HttpRespo
 fn describe(row: &SqliteRow) -> Result<Value, sqlx::Error> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
     let state: TaskState = from_json(row.try_get("state")?)?;
+    let candidates: Value = from_json(row.try_get("candidates")?)?;
     let receipt: Option<Value> = text("receipt")?.map(|r| from_json(&r)).transpose()?;
     Ok(json!({
-        "task": text("task_id")?,
+        "id": text("task_id")?,
         "client": text("client")?,
         "order": text("order_id")?,
         "operator": text("operator")?,
@@ -37,7 +38,8 @@ fn describe(row: &SqliteRow) -> Result<Value, sqlx::Error> {
         "state": name(state),
         "verdict": text("verdict")?,
         "receipt": receipt,
-        "candidates": from_json::<Value>(row.try_get("candidates")?)?,
+        "candidates": candidates["eligible"],
+        "ineligible": candidates["ineligible"],
         "previous": from_json::<Value>(row.try_get("previous")?)?,
         "ttft_ms": optional_number(row, "ttft_ms")?,
         "total_ms": optional_number(row, "total_ms")?,
@@ -46,6 +48,7 @@ fn describe(row: &SqliteRow) -> Result<Value, sqlx::Error> {
             "prompt": number(row, "prompt_price")?,
             "output": number(row, "output_price")?,
         },
+        "lock_transaction": text("create_transaction")?,
         "payment": payment(row, state)?,
         "deadline_seconds": number(row, "deadline_seconds")?,
         "created_ms": number(row, "created_ms")?,
@@ -64,14 +67,16 @@ fn name(state: TaskState) -> &'static str {
     }
 }
 
-/// Null until the chain confirmed the task's end.
+/// What the contract moved. Null until the chain confirmed the task's end, and for a task whose
+/// lock never came to be.
 fn payment(row: &SqliteRow, state: TaskState) -> Result<Value, sqlx::Error> {
-    if !matches!(state, TaskState::Settled | TaskState::Refunded) {
+    let transaction: Option<String> = row.try_get("close_transaction")?;
+    let is_final = matches!(state, TaskState::Settled | TaskState::Refunded);
+    let Some(transaction) = transaction.filter(|_| is_final) else {
         return Ok(Value::Null);
-    }
+    };
     Ok(json!({
-        "transaction": row.try_get::<Option<String>, _>("close_transaction")?,
-        "lock_transaction": row.try_get::<Option<String>, _>("create_transaction")?,
+        "transaction": transaction,
         "orchestrator_octas": optional_number(row, "orchestrator_octas")?,
         "fee_octas": optional_number(row, "fee_octas")?,
         "refund_octas": optional_number(row, "refund_octas")?,

@@ -15,7 +15,7 @@ const CHAT: &str = "/v1/chat/completions";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_refused_in_openais_shape_and_the_server_lives_on() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     let check = async |body: Vec<u8>, status: u16, code: &str| {
@@ -41,7 +41,7 @@ async fn bad_requests_are_refused_in_openais_shape_and_the_server_lives_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prompt_over_the_context_is_the_clients_to_change() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let long = json!([{"role": "user", "content": "x".repeat(100_000)}]);
@@ -57,7 +57,7 @@ async fn a_prompt_over_the_context_is_the_clients_to_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_is_served_without_proof_of_who_they_are() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     let body = chat_body(json!({}));
@@ -91,7 +91,7 @@ async fn nobody_is_served_without_proof_of_who_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_request_counts_once() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let client = Client::funded(&app);
     let claim = client.sign(client.claim("GET", "/v1/balance", b""));
     let send = async || {
@@ -106,7 +106,7 @@ async fn a_signed_request_counts_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_public_says_who_serves_what() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let node = Node::link(&app).await;
     let operator = node.identity.operator.address();
     linked(&app, 1).await;
@@ -138,7 +138,7 @@ async fn what_is_public_says_who_serves_what() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_there_is_said_in_openais_shape() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let unknown_task = format!("/v1/tasks/0x{}", "0".repeat(64));
     for path in ["/v1/nothing", "/v1/models/x", "/v1/nodes/0x1/score", &unknown_task] {
         let response = reqwest::get(app.url(path)).await.unwrap();
@@ -155,7 +155,7 @@ async fn what_is_not_there_is_said_in_openais_shape() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_payer_has_only_so_many_answers_under_way() {
     let limits = Limits { streams_per_payer: 1, ..limits() };
-    let app = spawn_app_with(limits).await;
+    let app = spawn_app_with(limits);
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (first, task) = tokio::join!(client.chat(json!({"stream": true})), async {

@@ -15,7 +15,7 @@ const WORDS: &[&str] = &["fine"];
 
 /// Two nodes; whichever is asked first gets `first`, the other answers.
 async fn the_other_node_answers(first: impl AsyncFnOnce(Node, cactus_protocol::frame::Task)) {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let (mut a, mut b) = (Node::link(&app).await, Node::link(&app).await);
     linked(&app, 2).await;
     let client = Client::funded(&app);
@@ -72,7 +72,7 @@ async fn a_node_that_calls_a_short_prompt_too_long_is_not_believed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_killed_mid_stream_ends_it_with_a_clear_event_and_a_refund() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (response, task) = tokio::join!(client.chat(json!({"stream": true})), async {
@@ -94,7 +94,7 @@ async fn a_node_killed_mid_stream_ends_it_with_a_clear_event_and_a_refund() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_answer_moves_even_when_its_node_dies_halfway() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let (mut a, mut b) = (Node::link(&app).await, Node::link(&app).await);
     linked(&app, 2).await;
     let client = Client::funded(&app);
@@ -116,7 +116,7 @@ async fn a_whole_answer_moves_even_when_its_node_dies_halfway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_every_node_fails_nothing_is_charged() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (response, task) = tokio::join!(client.chat(json!({})), async {
@@ -134,7 +134,7 @@ async fn when_every_node_fails_nothing_is_charged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_node_is_given_up_after_the_first_token_limit() {
     let limits = Limits { first_token_ms: 50, ..limits() };
-    let app = spawn_app_with(limits).await;
+    let app = spawn_app_with(limits);
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (response, ()) = tokio::join!(client.chat(json!({})), async {
@@ -147,7 +147,7 @@ async fn a_silent_node_is_given_up_after_the_first_token_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_mid_stream_cancels_its_task() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (response, task) = tokio::join!(client.chat(json!({"stream": true})), async {
@@ -167,7 +167,7 @@ async fn a_client_that_leaves_mid_stream_cancels_its_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_before_the_first_token_cancels_its_task() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     for stream in [true, false] {
         let client = Client::funded(&app);
@@ -182,7 +182,7 @@ async fn a_client_that_leaves_before_the_first_token_cancels_its_task() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_server_finishes_its_streams_and_takes_no_more() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (response, task) = tokio::join!(client.chat(json!({"stream": true})), async {

@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_funds_reads_what_to_do_and_is_served_after_a_deposit() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::new(&app, (apt(10), apt(10)));
     let (status, error) = refusal(client.chat(json!({})).await).await;
@@ -32,7 +32,7 @@ async fn a_client_without_funds_reads_what_to_do_and_is_served_after_a_deposit()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_never_overspent() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     // A task locks (21 + 16 + 200) tokens' price: 237,000 octas.
     let lock = Octas(237_000);
@@ -50,7 +50,7 @@ async fn an_order_is_never_overspent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_is_missing_expired_or_anothers_pays_nothing() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     let stranger = Client::funded(&app);
@@ -82,7 +82,7 @@ async fn an_order_that_is_missing_expired_or_anothers_pays_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_continue_while_the_chain_is_away_and_settle_when_it_returns() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     assert_eq!(client.chat(json!({})).await.status(), 200);
@@ -107,7 +107,7 @@ async fn answers_continue_while_the_chain_is_away_and_settle_when_it_returns() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_owes_no_more_unsettled_work_than_its_stake_vouches_for() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut identity = Identity::registered(&app);
     // 237 tokens at 2 APT per token lock 474 APT: over half of the stake of 900, not of 950.
     identity.price = Octas(apt(2).0 * 1_000);
@@ -129,7 +129,7 @@ async fn an_operator_owes_no_more_unsettled_work_than_its_stake_vouches_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lock_that_the_chain_refuses_ends_as_refunded() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     app.chain.executes.store(false, SeqCst);
@@ -140,7 +140,7 @@ async fn a_lock_that_the_chain_refuses_ends_as_refunded() {
     app.chain.executes.store(true, SeqCst);
     let settled = app.settled(task).await;
     assert_eq!(settled["state"], "refunded");
-    assert_eq!(settled["payment"]["orchestrator_octas"], 0);
+    assert!(settled["payment"].is_null());
     let paid = |(_, how): &(_, Closed)| matches!(how, Closed::Paid { .. });
     assert!(!app.chain.closed().iter().any(paid));
 }

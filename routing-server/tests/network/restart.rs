@@ -18,7 +18,7 @@ async fn killed_between_answer_and_settlement_the_payment_happens_once() {
     chain.carries.store(false, SeqCst);
     let data_dir = tempfile::tempdir().unwrap();
     let key = SecretKey::random();
-    let first = start(chain.clone(), key.clone(), (data_dir, limits())).await;
+    let first = start(chain.clone(), key.clone(), (data_dir, limits()));
     Node::link(&first).await.serve(&first, &["ok"]);
     let client = Client::funded(&first);
     let response = client.chat(json!({})).await;
@@ -28,7 +28,7 @@ async fn killed_between_answer_and_settlement_the_payment_happens_once() {
     chain.carries.store(true, SeqCst);
     for _ in 0..3 {
         let disk = first.snapshot().await;
-        let again = start(chain.clone(), key.clone(), (disk, limits())).await;
+        let again = start(chain.clone(), key.clone(), (disk, limits()));
         let settled = again.settled(task).await;
         assert_eq!(settled["verdict"], "verified");
     }
@@ -41,7 +41,7 @@ async fn killed_between_answer_and_settlement_the_payment_happens_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_mid_stream_the_escrow_returns_and_nobody_is_blamed() {
-    let app = spawn_app().await;
+    let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
     let (_response, task) = tokio::join!(client.chat(json!({"stream": true})), async {
@@ -52,7 +52,7 @@ async fn killed_mid_stream_the_escrow_returns_and_nobody_is_blamed() {
     let id = task.task_id.to_string();
     app.task(&id, |task| task["state"] == "assigned").await;
     let disk = app.snapshot().await;
-    let again = start(app.chain.clone(), app.key.clone(), (disk, limits())).await;
+    let again = start(app.chain.clone(), app.key.clone(), (disk, limits()));
     let settled = again.settled(&id).await;
     assert_eq!(settled["state"], "refunded");
     assert!(settled["verdict"].as_str().unwrap().contains("restarted"), "{settled}");
@@ -66,7 +66,7 @@ async fn money_that_was_locked_before_a_restart_is_not_spent_again() {
     chain.carries.store(false, SeqCst);
     let data_dir = tempfile::tempdir().unwrap();
     let key = SecretKey::random();
-    let first = start(chain.clone(), key.clone(), (data_dir, limits())).await;
+    let first = start(chain.clone(), key.clone(), (data_dir, limits()));
     Node::link(&first).await.serve(&first, &["ok"]);
     let client = Client::funded(&first);
     // 4,000 tokens lock 0.04037 APT: 247 such tasks fit into 10 APT, and nothing settles.
@@ -76,7 +76,7 @@ async fn money_that_was_locked_before_a_restart_is_not_spent_again() {
         assert_eq!(client.chat(fields.clone()).await.status(), 200);
     }
     let disk = first.snapshot().await;
-    let again = start(chain.clone(), key, (disk, limits())).await;
+    let again = start(chain.clone(), key, (disk, limits()));
     let balance = client.at(&again);
     let order = balance.signed(reqwest::Method::GET, "/v1/balance", vec![]);
     let order: serde_json::Value = order.send().await.unwrap().json().await.unwrap();

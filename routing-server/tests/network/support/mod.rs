@@ -46,18 +46,18 @@ pub fn limits() -> Limits {
 }
 
 /// A server with the usual limits.
-pub async fn spawn_app() -> TestApp {
-    spawn_app_with(limits()).await
+pub fn spawn_app() -> TestApp {
+    spawn_app_with(limits())
 }
 
 /// A server with these limits.
-pub async fn spawn_app_with(limits: Limits) -> TestApp {
+pub fn spawn_app_with(limits: Limits) -> TestApp {
     let data_dir = tempfile::tempdir().unwrap();
-    start(TestChain::new(), SecretKey::random(), (data_dir, limits)).await
+    start(TestChain::new(), SecretKey::random(), (data_dir, limits))
 }
 
 /// A server on this chain, account and data directory.
-pub async fn start(
+pub fn start(
     chain: Arc<TestChain>,
     key: SecretKey,
     (data_dir, limits): (tempfile::TempDir, Limits),
@@ -103,7 +103,8 @@ impl TestApp {
 
     /// A task whose money has come to rest.
     pub async fn settled(&self, id: &str) -> Value {
-        self.task(id, |task| !task["payment"].is_null()).await
+        let is_final = |task: &Value| task["state"] == "settled" || task["state"] == "refunded";
+        self.task(id, is_final).await
     }
 
     /// All nodes that are linked.

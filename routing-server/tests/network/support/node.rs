@@ -12,7 +12,9 @@ use cactus_protocol::{
 use futures::{SinkExt, StreamExt};
 use std::collections::VecDeque;
 use tokio::{net::TcpStream, task::JoinHandle};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config, tungstenite::Message,
+};
 
 pub const CONTEXT: u32 = 4096;
 
@@ -68,7 +70,7 @@ impl Node {
     /// Connects and reads the challenge.
     pub async fn dial(app: &TestApp, identity: Identity) -> (Self, Challenge) {
         let url = format!("ws://{}/v1/link", app.address);
-        let (socket, _) = within(connect_async(url)).await.unwrap();
+        let (socket, _) = within(connect_async_with_config(url, None, true)).await.unwrap();
         let mut node = Self { identity, socket, kept: VecDeque::new() };
         match node.recv().await {
             Some(ServerFrame::Challenge(challenge)) => (node, challenge),
