@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::codec;
 use crate::failure::{Failure, Outcome, TYPE_CONFUSION};
-use crate::format::Token;
+use crate::format::{Shape, Token};
 use crate::interpreter::{Invocation, execute, status_without_place};
 use crate::loader::Callee;
 use crate::state::State;
-use crate::types::{Ty, TyList, TyNode};
-use crate::value::{Value, length};
+use crate::types::{StructId, Ty, TyList, TyNode};
+use crate::value::{Composite, Value, length};
 use crate::{AccountAddress, CompiledModule, ModuleId, TypeTag, VmStatus};
 
 /// A call from outside.
@@ -150,86 +150,79 @@ fn argument(
     // A decoded value takes at most about this much more than its bytes.
     state.meter.allocate(32 * length(bytes.len()))?;
     let value = codec::decode(&layout, bytes).map_err(|_| BAD)?;
-    inspect(state, ty, &value, objects)?;
+    let mut inspector = Inspector { state, objects: Vec::new() };
+    inspector.inspect(ty, &value)?;
+    objects.append(&mut inspector.objects);
     Ok(value)
 }
 
 /// Accepts the types that may come from outside and collects the objects among them.
-fn inspect(state: &State, ty: Ty, value: &Value, objects: &mut Vec<ObjectArgument>) -> Outcome<()> {
-    match state.loader.types.node(ty) {
-        TyNode::Signer => Err(Failure::Other("INVALID_MAIN_FUNCTION_SIGNATURE")),
-        TyNode::Vector(element) => match value {
-            Value::Composite(content) => {
-                let content = content.borrow();
-                content.items.iter().try_for_each(|item| inspect(state, element, item, objects))
-            }
+struct Inspector<'a, 's> {
+    state: &'a State<'s>,
+    objects: Vec<ObjectArgument>,
+}
+
+impl Inspector<'_, '_> {
+    fn inspect(&mut self, ty: Ty, value: &Value) -> Outcome<()> {
+        match self.state.loader.types.node(ty) {
+            TyNode::Signer => Err(Failure::Other("INVALID_MAIN_FUNCTION_SIGNATURE")),
+            TyNode::Vector(element) => match value {
+                Value::Composite(content) => self.items(element, &content.borrow()),
+                _ => Ok(()),
+            },
+            TyNode::Struct(id, list) => self.structure(id, list, value),
             _ => Ok(()),
-        },
-        TyNode::Struct(id, list) => {
-            let module = state.loader.module(id.module);
-            let name = module.name(module.struct_handle(module.struct_def(id.def).handle).name);
-            let inner = state.loader.types.list(list).first().copied();
-            let place = match module.id().address == AccountAddress::ONE {
-                true => module.id().name.as_str(),
-                false => "",
-            };
-            match (place, name, inner) {
-                ("string", "String", None) => inspect_text(value),
-                ("fixed_point32", "FixedPoint32", None)
-                | ("fixed_point64", "FixedPoint64", None) => Ok(()),
-                ("option", "Option", Some(inner)) => inspect_option(state, inner, value, objects),
-                ("object", "Object", Some(inner)) => {
-                    let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
-                    let content = content.borrow();
-                    let item = content.items.first().ok_or(TYPE_CONFUSION)?;
-                    objects.push((inner, item.copy(&mut 0)?.into_address()?));
-                    Ok(())
-                }
-                _ => Err(Failure::Other("INVALID_MAIN_FUNCTION_SIGNATURE")),
-            }
         }
-        _ => Ok(()),
+    }
+
+    fn items(&mut self, ty: Ty, content: &Composite) -> Outcome<()> {
+        content.items.iter().try_for_each(|item| self.inspect(ty, item))
+    }
+
+    fn structure(&mut self, id: StructId, list: TyList, value: &Value) -> Outcome<()> {
+        let module = self.state.loader.module(id.module);
+        let def = module.struct_def(id.def);
+        let name = module.name(module.struct_handle(def.handle).name);
+        let inner = self.state.loader.types.list(list).first().copied();
+        let place = match module.id().address == AccountAddress::ONE {
+            true => module.id().name.as_str(),
+            false => "",
+        };
+        let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
+        let content = content.borrow();
+        match (place, name, inner, &def.shape) {
+            ("string", "String", None, _) => inspect_text(&content),
+            ("fixed_point32", "FixedPoint32", None, _)
+            | ("fixed_point64", "FixedPoint64", None, _) => Ok(()),
+            ("option", "Option", Some(inner), Shape::Enum(_)) => self.items(inner, &content),
+            ("option", "Option", Some(inner), _) => self.option(inner, &content),
+            ("object", "Object", Some(inner), _) => {
+                let item = content.items.first().ok_or(TYPE_CONFUSION)?;
+                self.objects.push((inner, item.copy(&mut 0)?.into_address()?));
+                Ok(())
+            }
+            _ => Err(Failure::Other("INVALID_MAIN_FUNCTION_SIGNATURE")),
+        }
+    }
+
+    /// An option that is a struct holds a vector of at most one value.
+    fn option(&mut self, inner: Ty, option: &Composite) -> Outcome<()> {
+        const BAD: Failure = Failure::Other("FAILED_TO_DESERIALIZE_ARGUMENT");
+        match option.items.first() {
+            Some(Value::Bytes(bytes)) if bytes.borrow().len() <= 1 => Ok(()),
+            Some(Value::Composite(vector)) if vector.borrow().items.len() <= 1 => {
+                self.items(inner, &vector.borrow())
+            }
+            _ => Err(BAD),
+        }
     }
 }
 
 /// A string holds UTF-8, which only this and `0x1::string` ensure.
-fn inspect_text(value: &Value) -> Outcome<()> {
-    let Value::Composite(content) = value else { return Err(TYPE_CONFUSION) };
-    match content.borrow().items.first() {
+fn inspect_text(content: &Composite) -> Outcome<()> {
+    match content.items.first() {
         Some(Value::Bytes(bytes)) if std::str::from_utf8(&bytes.borrow()).is_ok() => Ok(()),
         _ => Err(Failure::Other("FAILED_TO_DESERIALIZE_ARGUMENT")),
-    }
-}
-
-/// An option is a vector of at most one value or, in later frameworks, an enum.
-fn inspect_option(
-    state: &State,
-    inner: Ty,
-    option: &Value,
-    objects: &mut Vec<ObjectArgument>,
-) -> Outcome<()> {
-    const BAD: Failure = Failure::Other("FAILED_TO_DESERIALIZE_ARGUMENT");
-    let Value::Composite(content) = option else { return Err(TYPE_CONFUSION) };
-    let content = content.borrow();
-    // Bytes are a vector only if the value itself is not one.
-    let is_vector = matches!(state.loader.types.node(inner), TyNode::Vector(_));
-    match content.items.first() {
-        None => Ok(()),
-        Some(Value::Bytes(bytes)) if !is_vector => {
-            if bytes.borrow().len() <= 1 {
-                Ok(())
-            } else {
-                Err(BAD)
-            }
-        }
-        Some(Value::Composite(vector)) => {
-            let items = &vector.borrow().items;
-            if items.len() > 1 {
-                return Err(BAD);
-            }
-            items.iter().try_for_each(|item| inspect(state, inner, item, objects))
-        }
-        Some(value) => inspect(state, inner, value, objects),
     }
 }
 

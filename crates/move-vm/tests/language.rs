@@ -303,6 +303,14 @@ fn calls_from_outside_are_checked() {
     assert_eq!(bad, "FAILED_TO_DESERIALIZE_ARGUMENT");
     let signers = entry("places::create", vec![bcs(&1u64)], &[]);
     assert_eq!(signers, "NUMBER_OF_SIGNER_ARGUMENTS_MISMATCH");
+    let some = (Some(1u8), Some("ab"), Some(vec![1u64, 2, 3]));
+    check("chain::options", vec![bcs(&some.0), bcs(&some.1), bcs(&some.2)], 6u64);
+    check("chain::options", vec![vec![0], vec![0], vec![0]], 0u64);
+    for (place, bad) in [(0, vec![2u8, 1, 1]), (1, vec![1, 1, 0xff]), (2, vec![2, 0, 0])] {
+        let mut args = vec![vec![0u8]; 3];
+        args[place] = bad;
+        check_fails("chain::options", args, "FAILED_TO_DESERIALIZE_ARGUMENT");
+    }
     // A struct that only its module may make does not come from outside.
     check_fails(
         "shapes::take",
