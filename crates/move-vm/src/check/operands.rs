@@ -4,7 +4,6 @@
 use super::types::reference;
 use super::{Body, abilities};
 use crate::format::{Access, Binary, FieldDef, Instantiation, Token, Use};
-use crate::value::length;
 use crate::{AbilitySet, VmError};
 
 /// Types of operands at an instruction.
@@ -13,11 +12,6 @@ pub(super) struct Operands<'a> {
     /// The instruction.
     pub at: usize,
     pub stack: Vec<Token>,
-}
-
-/// A bound on operands as vector instructions count.
-pub(super) fn count_max(limit: usize) -> u64 {
-    length(limit)
 }
 
 impl<'a> Operands<'a> {

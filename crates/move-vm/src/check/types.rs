@@ -5,6 +5,7 @@ use super::Body;
 use super::blocks::Block;
 use super::operands::Operands;
 use crate::format::{Access, Bytecode, Token, Use, VectorOp, Width};
+use crate::value::length;
 use crate::{AbilitySet, VmError};
 
 /// Most operands within one block.
@@ -195,7 +196,7 @@ impl Operands<'_> {
     fn pack_vector(&mut self, element: u16, count: u64, packing: bool) -> Result<(), VmError> {
         let element = self.element(element)?;
         let vector = Token::Vector(Box::new(element.clone()));
-        if count > super::operands::count_max(OPERANDS_MAX) {
+        if count > length(OPERANDS_MAX) {
             return Err(self.error("VALUE_STACK_OVERFLOW"));
         }
         if packing {

@@ -1,3 +1,5 @@
+//! Hand-made modules, in each version and with each kind of damage to the header.
+
 use super::*;
 
 /// The tables of a module `0x1::m` with `public fun f(): u64 { 5 }`, in version `version`.
