@@ -65,7 +65,7 @@ pub async fn run(session: &Session, args: ChatArgs) -> Result<()> {
     }
 }
 
-async fn first_model(account: &Account) -> Result<String> {
+pub async fn first_model(account: &Account) -> Result<String> {
     let models: Models = account.router.get("/v1/models").await?;
     let first = models.data.into_iter().next().map(|model| model.id);
     first.ok_or_else(|| {

@@ -1,0 +1,13 @@
+//! One file per command. A command never parses flags and never exits the process.
+
+pub mod balance;
+pub mod chat;
+pub mod coins;
+pub mod demo;
+pub mod key;
+pub mod localnet;
+pub mod models;
+pub mod nodes;
+pub mod task;
+pub mod up;
+pub mod wallet;

@@ -1,0 +1,259 @@
+//! Starting a network, part by part, and stopping it in the opposite order.
+
+use crate::{
+    accounts::KeyStore,
+    admission::Admin,
+    balances::{Balances, Role},
+    plan::{NetworkPlan, OrchestratorPlan},
+};
+use anyhow::{Context, Result};
+use cactus_ledger::{Call, Ledger, LedgerConfig};
+use cactus_localnet::{CONTRACT_ADDRESS, LOCALNET_CHAIN_ID, Localnet, LocalnetConfig};
+use cactus_orchestrator::Config as OrchestratorConfig;
+use cactus_protocol::{Address, Octas, SecretKey};
+use cactus_routing_server::Config as RouterConfig;
+use serde::Deserialize;
+use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use tokio::{task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+
+/// How long the orchestrators may take to load their models, register and link.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Between two looks at the list of nodes.
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// An orchestrator of a running network.
+#[derive(Debug, Clone)]
+pub struct Operator {
+    /// As planned.
+    pub plan: OrchestratorPlan,
+    /// Its account.
+    pub address: Address,
+}
+
+/// A running network. Dropping it stops nothing: call [`Network::shutdown`].
+pub struct Network {
+    chain: Arc<Localnet>,
+    ledger: Ledger,
+    admin: Admin,
+    chain_url: String,
+    router_url: String,
+    server: Address,
+    operators: Vec<Operator>,
+    /// In the order in which they stop.
+    parts: Vec<Part>,
+}
+
+/// Something that runs until its token is cancelled.
+struct Part {
+    name: String,
+    stop: CancellationToken,
+    running: JoinHandle<Result<()>>,
+}
+
+impl Part {
+    fn spawn<F>(name: &str, run: impl FnOnce(CancellationToken) -> F) -> Self
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let stop = CancellationToken::new();
+        Self { name: name.to_owned(), running: tokio::spawn(run(stop.clone())), stop }
+    }
+
+    async fn end(self) -> Result<()> {
+        self.stop.cancel();
+        self.running.await?.with_context(|| format!("{} ended badly", self.name))
+    }
+}
+
+impl Network {
+    /// Starts everything and returns when every orchestrator is linked.
+    ///
+    /// # Errors
+    /// When a part does not start; the text says which and why.
+    pub async fn start(plan: NetworkPlan) -> Result<Self> {
+        let keys = KeyStore::open(plan.data_dir.join("keys"))?;
+        let mut network = Self::start_chain(&plan.data_dir, plan.chain_listener).await?;
+        network.start_router(&keys, &plan.data_dir, plan.router_listener).await?;
+        for orchestrator in plan.orchestrators {
+            network.start_orchestrator(&keys, &plan.model_dir, orchestrator)?;
+        }
+        let admitted = network.admit_operators();
+        admitted.await.context("the orchestrators cannot be admitted")?;
+        network.wait_until_linked().await?;
+        Ok(network)
+    }
+
+    async fn start_chain(data_dir: &Path, listener: TcpListener) -> Result<Self> {
+        let root = format!("http://{}", listener.local_addr()?);
+        let data_dir = Some(data_dir.join("chain"));
+        let opened = Localnet::open(LocalnetConfig { data_dir, chain_id: LOCALNET_CHAIN_ID });
+        let chain = Arc::new(opened.context("the chain does not open")?);
+        let served = Arc::clone(&chain);
+        let part = Part::spawn("the chain", |stop| async move {
+            Ok(served.serve(listener, stop).await?)
+        });
+        let (url, faucet_url) = (format!("{root}/v1"), Some(root.clone()));
+        let contract = Address(CONTRACT_ADDRESS.0);
+        let ledger = Ledger::connect(LedgerConfig { url: url.clone(), faucet_url, contract }).await?;
+        let admin = Admin::new(ledger.clone()).await?;
+        Ok(Self {
+            chain,
+            ledger,
+            admin,
+            chain_url: url,
+            router_url: String::new(),
+            server: Address::default(),
+            operators: Vec::new(),
+            parts: vec![part],
+        })
+    }
+
+    /// Registers and authorises the routing server where that is missing, and starts it.
+    async fn start_router(&mut self, keys: &KeyStore, data_dir: &Path, listener: TcpListener) -> Result<()> {
+        let key = keys.load_or_create("server")?;
+        self.server = key.address();
+        self.router_url = format!("http://{}", listener.local_addr()?);
+        let admitted = self.admin.admit_server(&key, &self.router_url).await;
+        admitted.context("the routing server cannot be registered")?;
+        let contract = self.ledger.contract();
+        let config =
+            RouterConfig::new(key, self.chain_url.clone(), contract, data_dir.join("router"));
+        let part = Part::spawn("the routing server", |stop| {
+            cactus_routing_server::run(config, listener, stop)
+        });
+        self.parts.insert(0, part);
+        Ok(())
+    }
+
+    /// The orchestrator funds itself from the faucet, registers, stakes and dials, as on a GPU box.
+    fn start_orchestrator(&mut self, keys: &KeyStore, model: &Path, plan: OrchestratorPlan) -> Result<()> {
+        let operator_key = keys.load_or_create(&plan.name)?;
+        let node_key = keys.load_or_create(&format!("{}-node", plan.name))?;
+        let faucet_url = self.chain_url.strip_suffix("/v1").map(str::to_owned);
+        let contract = self.ledger.contract();
+        let ledger = LedgerConfig { url: self.chain_url.clone(), faucet_url, contract };
+        let address = operator_key.address();
+        let config = OrchestratorConfig {
+            routers: vec![self.router_url.parse()?],
+            models: vec![model.to_owned()],
+            price: plan.price,
+            stake: plan.stake,
+            slots: plan.slots,
+            tokens_per_second_limit: plan.tokens_per_second_limit,
+            ..OrchestratorConfig::new(ledger, operator_key, node_key)
+        };
+        let part = Part::spawn(&format!("orchestrator {}", plan.name), |stop| {
+            cactus_orchestrator::run(config, stop)
+        });
+        self.parts.insert(self.operators.len() + 1, part);
+        self.operators.push(Operator { plan, address });
+        Ok(())
+    }
+
+    async fn admit_operators(&self) -> Result<()> {
+        for operator in &self.operators {
+            self.admin.admit_operator(operator.address).await?;
+        }
+        Ok(())
+    }
+
+    async fn wait_until_linked(&mut self) -> Result<()> {
+        let waiting = async {
+            while self.linked_nodes().await < self.operators.len() {
+                if let Some(ended) = self.parts.iter().position(|part| part.running.is_finished()) {
+                    let part = self.parts.remove(ended);
+                    let name = part.name.clone();
+                    part.end().await?;
+                    anyhow::bail!("{name} ended before the network was ready");
+                }
+                time::sleep(READY_POLL).await;
+            }
+            Ok(())
+        };
+        time::timeout(READY_LIMIT, waiting).await.context("the orchestrators are not linked in time")?
+    }
+
+    async fn linked_nodes(&self) -> usize {
+        #[derive(Deserialize)]
+        struct Nodes {
+            data: Vec<serde::de::IgnoredAny>,
+        }
+        let answer = reqwest::get(format!("{}/v1/nodes", self.router_url)).await;
+        match answer {
+            Ok(answer) => answer.json::<Nodes>().await.map_or(0, |nodes| nodes.data.len()),
+            Err(_) => 0,
+        }
+    }
+
+    /// Stops the routing server, then the orchestrators, then the chain; each drains first.
+    ///
+    /// # Errors
+    /// The first part that ended badly; the others are stopped all the same.
+    pub async fn shutdown(self) -> Result<()> {
+        let mut outcome = Ok(());
+        for part in self.parts {
+            outcome = outcome.and(part.end().await);
+        }
+        outcome
+    }
+
+    /// Gives a client coins and a deposit.
+    ///
+    /// # Errors
+    /// When the chain refuses.
+    pub async fn fund_client(&self, key: &SecretKey, coins: Octas, deposit: Octas) -> Result<()> {
+        self.ledger.fund(key.address(), coins).await?;
+        self.ledger.submit_and_wait(key, Call::Deposit { amount: deposit }).await?;
+        Ok(())
+    }
+
+    /// Where every coin is, when `client` is the only client.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn balances(&self, client: Address) -> Result<Balances> {
+        let mut holders = vec![("client".to_owned(), Role::Client, client)];
+        for operator in &self.operators {
+            holders.push((operator.plan.name.clone(), Role::Orchestrator, operator.address));
+        }
+        holders.push(("server".to_owned(), Role::Server, self.server));
+        holders.push(("admin".to_owned(), Role::Admin, self.admin.address()));
+        Balances::read(&self.ledger, &holders).await
+    }
+
+    /// The chain itself, for tests that move its clock or take it away.
+    pub fn chain(&self) -> &Localnet {
+        &self.chain
+    }
+
+    /// A client of the chain.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The chain's REST API.
+    pub fn chain_url(&self) -> &str {
+        &self.chain_url
+    }
+
+    /// The routing server.
+    pub fn router_url(&self) -> &str {
+        &self.router_url
+    }
+
+    /// The account of the contracts.
+    pub fn contract(&self) -> Address {
+        self.ledger.contract()
+    }
+
+    /// The routing server's account.
+    pub fn server(&self) -> Address {
+        self.server
+    }
+
+    /// Who sells.
+    pub fn operators(&self) -> &[Operator] {
+        &self.operators
+    }
+}
