@@ -12,7 +12,7 @@ use std::{
 };
 
 /// A balance younger than this is not asked for again because it is too small.
-const REFUSAL_AGE: Duration = Duration::from_millis(100);
+const REFUSAL_AGE: Duration = Duration::from_millis(25);
 
 /// What a task would cost at most and who would be owed.
 #[derive(Debug, Clone, Copy)]

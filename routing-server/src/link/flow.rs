@@ -1,7 +1,12 @@
 //! The rules for the deltas of one task: in sequence, within credit, never more tokens than asked
-//! for. Pure.
+//! for, nor more text than those can hold. Pure.
 
 use cactus_protocol::frame::Delta;
+
+/// More bytes of text than any token of a known vocabulary has.
+const BYTES_PER_TOKEN: usize = 4096;
+/// The longest answer that is carried, in bytes.
+const MAX_TEXT_BYTES: usize = 16 << 20;
 
 /// A node broke the rules of the link. The task fails; the provider is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +25,12 @@ pub enum Violation {
     /// A delta with neither tokens nor text.
     #[error("a delta was empty")]
     EmptyDelta,
+    /// More text than the tokens that were asked for can hold.
+    #[error("more than {limit} bytes of text came")]
+    TooMuchText {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// More tokens than were asked for.
     #[error("more than {limit} tokens came")]
     TooManyTokens {
@@ -35,12 +46,13 @@ pub struct Flow {
     credits: u32,
     tokens_left: u32,
     max_tokens: u32,
+    text_bytes: usize,
 }
 
 impl Flow {
     /// A stream that has not begun.
     pub fn new(credits: u32, max_tokens: u32) -> Self {
-        Self { next_sequence: 0, credits, tokens_left: max_tokens, max_tokens }
+        Self { next_sequence: 0, credits, tokens_left: max_tokens, max_tokens, text_bytes: 0 }
     }
 
     /// More deltas may come.
@@ -68,8 +80,18 @@ impl Flow {
             .ok()
             .and_then(|tokens| self.tokens_left.checked_sub(tokens))
             .ok_or(Violation::TooManyTokens { limit })?;
+        self.text_bytes += delta.text.len();
+        let limit = self.text_limit();
+        if self.text_bytes > limit {
+            return Err(Violation::TooMuchText { limit });
+        }
         self.next_sequence = self.next_sequence.wrapping_add(1);
         Ok(())
+    }
+
+    fn text_limit(&self) -> usize {
+        let tokens = usize::try_from(self.max_tokens).unwrap_or(usize::MAX);
+        tokens.saturating_mul(BYTES_PER_TOKEN).min(MAX_TEXT_BYTES)
     }
 }
 
@@ -102,6 +124,16 @@ mod tests {
         let mut empty = delta(2, 0);
         empty.text.clear();
         assert_eq!(flow.accept(&empty), Err(Violation::EmptyDelta));
+    }
+
+    #[test]
+    fn no_more_text_comes_than_the_tokens_can_hold() {
+        let mut flow = Flow::new(9, 2);
+        let mut long = delta(0, 0);
+        long.text = "x".repeat(2 * BYTES_PER_TOKEN);
+        assert_eq!(flow.accept(&long), Ok(()));
+        let limit = long.text.len();
+        assert_eq!(flow.accept(&delta(1, 1)), Err(Violation::TooMuchText { limit }));
     }
 
     proptest! {

@@ -129,3 +129,7 @@ async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<(), S
         Write::Close { task_id, closing, .. } => store::close(connection, *task_id, closing).await,
     }
 }
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

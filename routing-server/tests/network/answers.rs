@@ -98,7 +98,7 @@ async fn a_slow_reader_does_not_stall_the_others_on_the_link() {
     let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
-    let slow = client.chat(json!({"stream": true}));
+    let slow = client.chat(json!({"stream": true, "max_tokens": 4_000}));
     let (slow, first) = tokio::join!(slow, async {
         let task = node.task().await;
         node.delta(&task, 0, "x").await;

@@ -111,6 +111,14 @@ async fn more_tokens_than_were_asked_for_pay_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_text_than_the_tokens_can_hold_pays_nothing() {
+    let end = async |_: &TestApp, node: &mut Node, task: &Task| {
+        node.delta(task, 2, &"x".repeat(900_000)).await;
+    };
+    check_unpaid(end, "bytes of text").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_closes_the_link_and_pays_nothing() {
     let end = async |_: &TestApp, node: &mut Node, _: &Task| {
         node.send_bytes(vec![0xff; 50]).await;
@@ -150,11 +158,12 @@ async fn deltas_beyond_the_credit_pay_nothing() {
     let app = spawn_app();
     let mut node = Node::link(&app).await;
     let client = Client::funded(&app);
-    let (response, task) = tokio::join!(client.chat(json!({"stream": true})), async {
-        let task = node.task().await;
-        node.delta(&task, 0, "x").await;
-        task
-    });
+    let (response, task) =
+        tokio::join!(client.chat(json!({"stream": true, "max_tokens": 4_000})), async {
+            let task = node.task().await;
+            node.delta(&task, 0, "x").await;
+            task
+        });
     // Nobody reads the response, so credit runs dry; the node goes on regardless.
     let text = "x".repeat(50_000);
     for sequence in 1..190 {

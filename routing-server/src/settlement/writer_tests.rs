@@ -1,0 +1,120 @@
+use super::*;
+use cactus_ledger::{IntentId, outbox};
+use cactus_protocol::{
+    Address, Fault, Hash, Octas, Order, OrderId, Price, SecretKey, SignedOrder, TaskEvent,
+    TaskState, task::Delivery,
+};
+use sqlx::sqlite::SqlitePoolOptions;
+
+const WORK: Delivery =
+    Delivery { prompt_tokens: 5, output_tokens: 3, compute_ms: 1, receipt_hash: Hash([1; 32]) };
+
+async fn database() -> SqlitePool {
+    // One connection: each connection to `:memory:` is a database of its own.
+    let pool =
+        SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    sqlx::migrate!("./migrations").run(&pool).await.unwrap();
+    outbox::migrate(&pool).await.unwrap();
+    pool
+}
+
+fn task(task_id: TaskId) -> NewTask {
+    let key = SecretKey::random();
+    let order = Order {
+        chain_id: 4,
+        client: key.address(),
+        server: Address([2; 32]),
+        order_id: OrderId([3; 32]),
+        max_total: Octas(1_000),
+        max_per_task: Octas(1_000),
+        expires_seconds: 10,
+    };
+    NewTask {
+        task_id,
+        order: Arc::new(SignedOrder::new(order, Address([9; 32]), &key).unwrap()),
+        operator: Address([5; 32]),
+        node: SecretKey::random().public(),
+        model: "sprout".into(),
+        lock: Octas(100),
+        price: Price::default(),
+        deadline_seconds: 20,
+        candidates: "{}".into(),
+        previous: vec![],
+        created_ms: 1,
+    }
+}
+
+fn closing(event: TaskEvent) -> Closing {
+    let verdict = "verified".into();
+    Closing { event, verdict, receipt: None, ttft_ms: None, total_ms: 2, closed_ms: 3 }
+}
+
+async fn intents(pool: &SqlitePool) -> Vec<String> {
+    let query = "SELECT id FROM outbox ORDER BY position";
+    sqlx::query_scalar(query).fetch_all(pool).await.unwrap()
+}
+
+fn start(pool: &SqlitePool) -> Writer {
+    let (writer, queue) = Writer::new();
+    tokio::spawn(run(pool.clone(), queue, Arc::new(|| {})));
+    writer
+}
+
+#[tokio::test]
+async fn a_task_is_decided_once_with_one_intent() {
+    let pool = database().await;
+    let (writer, id) = (start(&pool), TaskId([7; 32]));
+    writer.try_reserve().unwrap().open(task(id));
+    let deliver = closing(TaskEvent::Deliver(WORK));
+    assert_eq!(writer.close(id, deliver.clone()).await, Ok(()));
+    assert_eq!(writer.close(id, deliver).await, Err(NotDurable));
+    let give_up = closing(TaskEvent::GiveUp(Fault::Provider));
+    assert_eq!(writer.close(id, give_up).await, Err(NotDurable));
+    let expected = [IntentId::create(id), IntentId::close(id)];
+    assert_eq!(intents(&pool).await, expected.map(|id| id.as_str().to_owned()));
+    let stored = store::live(&pool).await.unwrap();
+    assert_eq!(stored[0].state, TaskState::Delivered(WORK));
+}
+
+#[tokio::test]
+async fn one_bad_write_does_not_take_the_others_with_it() {
+    let pool = database().await;
+    let (writer, queue) = Writer::new();
+    let (good, unknown) = (TaskId([1; 32]), TaskId([2; 32]));
+    writer.try_reserve().unwrap().open(task(good));
+    let (bad, well) = (
+        writer.close(unknown, closing(TaskEvent::Deliver(WORK))),
+        writer.close(good, closing(TaskEvent::Deliver(WORK))),
+    );
+    // The loop starts late, so that all three come in one batch.
+    let late = async { drop(tokio::spawn(run(pool.clone(), queue, Arc::new(|| {})))) };
+    let (bad, well, ()) = tokio::join!(bad, well, late);
+    assert_eq!((bad, well), (Err(NotDurable), Ok(())));
+    assert_eq!(intents(&pool).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_new_tasks_without_waiting() {
+    let (writer, _queue) = Writer::new();
+    let permits: Vec<_> = std::iter::from_fn(|| writer.try_reserve()).take(2 * CAPACITY).collect();
+    assert_eq!(permits.len(), CAPACITY);
+}
+
+#[tokio::test]
+async fn what_an_order_has_spent_is_live_locks_and_payments_less_refunds() {
+    let pool = database().await;
+    let (writer, id) = (start(&pool), TaskId([7; 32]));
+    let new = task(id);
+    let (client, order) = (new.order.order.client, new.order.order.order_id);
+    writer.try_reserve().unwrap().open(new);
+    writer.close(id, closing(TaskEvent::Deliver(WORK))).await.unwrap();
+    assert_eq!(store::order_used(&pool, &client, &order).await.unwrap(), Octas(100));
+    let amounts = crate::settlement::outcomes::Amounts { refund: Octas(92), ..Default::default() };
+    let mut connection = pool.acquire().await.unwrap();
+    let paid = (TaskEvent::PaymentConfirmed, &amounts);
+    store::settle(&mut connection, id, paid, 9).await.unwrap();
+    let again = store::settle(&mut connection, id, paid, 9).await;
+    assert!(matches!(again, Err(StoreError::Illegal(_))));
+    drop(connection);
+    assert_eq!(store::order_used(&pool, &client, &order).await.unwrap(), Octas(8));
+}
