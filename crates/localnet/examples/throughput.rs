@@ -33,6 +33,8 @@ struct Sender {
 #[tokio::main]
 async fn main() {
     let wanted: usize = std::env::args().nth(1).map_or(20_000, |text| text.parse().unwrap());
+    // The SDK installs the TLS provider that reqwest asks for even without TLS.
+    drop(aptos_sdk::Aptos::local().unwrap());
     let data = tempfile::tempdir().unwrap();
     let (first_boot, chain) = boot(data.path());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

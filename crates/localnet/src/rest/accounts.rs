@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, ApiError};
+use super::node::Node;
 use super::{abi, arguments, json as print, transactions};
 use crate::chain::Chain;
 use crate::framework;
@@ -63,11 +64,7 @@ pub fn check_version(snapshot: &Snapshot, wanted: Option<u64>) -> Result<(), Api
     }
 }
 
-async fn account(
-    chain: web::Data<Chain>,
-    address: web::Path<String>,
-    page: web::Query<Page>,
-) -> Answer {
+async fn account(chain: Node, address: web::Path<String>, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     check_version(&snapshot, page.ledger_version)?;
     let address = parse_address(&address)?;
@@ -84,7 +81,7 @@ async fn account(
     answer::json(&snapshot, &body)
 }
 
-async fn balance(chain: web::Data<Chain>, path: web::Path<(String, String)>) -> Answer {
+async fn balance(chain: Node, path: web::Path<(String, String)>) -> Answer {
     let snapshot = chain.snapshot();
     let owner = parse_address(&path.0)?;
     let metadata = match path.1.as_str() {
@@ -96,7 +93,7 @@ async fn balance(chain: web::Data<Chain>, path: web::Path<(String, String)>) -> 
 }
 
 async fn resource(
-    chain: web::Data<Chain>,
+    chain: Node,
     path: web::Path<(String, String)>,
     page: web::Query<Page>,
 ) -> Answer {
@@ -125,11 +122,7 @@ fn stored(
     Ok(print::value(chain, snapshot, &tag, &bytes))
 }
 
-async fn resources(
-    chain: web::Data<Chain>,
-    address: web::Path<String>,
-    page: web::Query<Page>,
-) -> Answer {
+async fn resources(chain: Node, address: web::Path<String>, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     check_version(&snapshot, page.ledger_version)?;
     let address = parse_address(&address)?;
@@ -145,11 +138,7 @@ async fn resources(
     })
 }
 
-async fn modules(
-    chain: web::Data<Chain>,
-    address: web::Path<String>,
-    page: web::Query<Page>,
-) -> Answer {
+async fn modules(chain: Node, address: web::Path<String>, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     check_version(&snapshot, page.ledger_version)?;
     let address = parse_address(&address)?;
@@ -190,11 +179,7 @@ impl Page {
     }
 }
 
-async fn module(
-    chain: web::Data<Chain>,
-    path: web::Path<(String, String)>,
-    page: web::Query<Page>,
-) -> Answer {
+async fn module(chain: Node, path: web::Path<(String, String)>, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     check_version(&snapshot, page.ledger_version)?;
     let id = ModuleId::new(parse_address(&path.0)?, path.1.clone());
@@ -217,15 +202,12 @@ pub fn printed_module(chain: &Chain, snapshot: &Snapshot, id: &ModuleId) -> Opti
 }
 
 /// No module of this chain creates event handles: such lists are empty.
-async fn events_by_number(chain: web::Data<Chain>, path: web::Path<(String, u64)>) -> Answer {
+async fn events_by_number(chain: Node, path: web::Path<(String, u64)>) -> Answer {
     parse_address(&path.0)?;
     answer::json(&chain.snapshot(), &json!([]))
 }
 
-async fn events_by_handle(
-    chain: web::Data<Chain>,
-    path: web::Path<(String, String, String)>,
-) -> Answer {
+async fn events_by_handle(chain: Node, path: web::Path<(String, String, String)>) -> Answer {
     let snapshot = chain.snapshot();
     let (address, tag, field) = path.into_inner();
     let address = parse_address(&address)?;
@@ -243,7 +225,7 @@ struct TableItem {
 }
 
 async fn table_item(
-    chain: web::Data<Chain>,
+    chain: Node,
     handle: web::Path<String>,
     wanted: web::Json<TableItem>,
 ) -> Answer {

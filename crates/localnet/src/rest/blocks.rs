@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::answer::{self, Answer, ApiError};
+use super::node::Node;
 use super::{json as print, transactions};
 use crate::chain::Chain;
 
@@ -22,19 +23,11 @@ struct Options {
     with_transactions: bool,
 }
 
-async fn by_height(
-    chain: web::Data<Chain>,
-    height: web::Path<u64>,
-    options: web::Query<Options>,
-) -> Answer {
+async fn by_height(chain: Node, height: web::Path<u64>, options: web::Query<Options>) -> Answer {
     block(&chain, *height, &options)
 }
 
-async fn by_version(
-    chain: web::Data<Chain>,
-    version: web::Path<u64>,
-    options: web::Query<Options>,
-) -> Answer {
+async fn by_version(chain: Node, version: web::Path<u64>, options: web::Query<Options>) -> Answer {
     let record = chain.snapshot().transaction(*version)?;
     let missing = || {
         let message = format!("Block not found by Ledger version({version})");

@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::accounts::parse_address;
 use super::answer::{self, Answer, ApiError};
 use super::json::hexadecimal;
+use super::node::Node;
 use crate::chain::{Chain, Lookup};
 
 /// Octas given when the request names no amount: one APT.
@@ -39,14 +40,14 @@ struct Fund {
     amount: Option<u64>,
 }
 
-async fn mint(chain: web::Data<Chain>, gift: web::Query<Mint>) -> Answer {
+async fn mint(chain: Node, gift: web::Query<Mint>) -> Answer {
     let recipient = gift.address.as_ref().or(gift.auth_key.as_ref());
     let recipient = recipient.ok_or_else(|| ApiError::invalid("address is missing"))?;
     let hash = give(&chain, recipient, gift.amount).await?;
     answer::json(&chain.snapshot(), &[hash])
 }
 
-async fn fund(chain: web::Data<Chain>, gift: web::Json<Fund>) -> Answer {
+async fn fund(chain: Node, gift: web::Json<Fund>) -> Answer {
     let hash = give(&chain, &gift.address, gift.amount).await?;
     answer::json(&chain.snapshot(), &json!({ "txn_hashes": [hash] }))
 }

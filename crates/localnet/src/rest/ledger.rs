@@ -1,15 +1,14 @@
 //! Ledger info, health and the price of gas.
 //! Never looks at an account.
 
-use actix_web::web;
 use serde_json::json;
 
 use super::answer::{self, Answer, EPOCH};
-use crate::chain::Chain;
+use super::node::Node;
 use crate::execution::MIN_GAS_PRICE;
 
 /// `GET /v1`
-pub async fn info(chain: web::Data<Chain>) -> Answer {
+pub async fn info(chain: Node) -> Answer {
     let snapshot = chain.snapshot();
     let ledger = snapshot.ledger();
     let body = json!({
@@ -27,13 +26,13 @@ pub async fn info(chain: web::Data<Chain>) -> Answer {
 }
 
 /// `GET /v1/-/healthy`
-pub async fn healthy(chain: web::Data<Chain>) -> Answer {
+pub async fn healthy(chain: Node) -> Answer {
     let body = json!({ "message": "aptos-node:ok" });
     answer::json(&chain.snapshot(), &body)
 }
 
 /// `GET /v1/estimate_gas_price`: blocks are never full for long, so the least price is enough.
-pub async fn gas_price(chain: web::Data<Chain>) -> Answer {
+pub async fn gas_price(chain: Node) -> Answer {
     let body = json!({
         "deprioritized_gas_estimate": MIN_GAS_PRICE,
         "gas_estimate": MIN_GAS_PRICE,

@@ -9,6 +9,7 @@ mod blocks;
 mod faucet;
 mod json;
 mod ledger;
+mod node;
 mod simulate;
 mod transactions;
 mod view;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::chain::Chain;
 use crate::execution::MAX_PUBLISH_BYTES;
 use answer::{Answer, ApiError, add_ledger_headers};
+use node::{Node, Slot};
 
 /// Most bytes in a request's body.
 const BODY_BYTES: usize = MAX_PUBLISH_BYTES;
@@ -53,10 +55,11 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let chain = web::Data::from(chain);
+    let slot = web::Data::new(Slot::new(chain));
+    let held = slot.clone();
     let app = move || {
         App::new()
-            .app_data(chain.clone())
+            .app_data(held.clone())
             .app_data(web::PayloadConfig::new(BODY_BYTES))
             .wrap(from_fn(guard))
             .configure(routes)
@@ -77,6 +80,7 @@ pub async fn serve(
         handle.stop(true).await;
     };
     let (served, ()) = tokio::join!(server, stop);
+    slot.close();
     Ok(served?)
 }
 
@@ -105,9 +109,9 @@ async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let chain = request.app_data::<web::Data<Chain>>().cloned();
-    let Some(chain) = chain else {
-        return Err(ApiError::internal("no chain is configured").into());
+    let chain = match Node::of(request.request()) {
+        Ok(chain) => chain,
+        Err(error) => return Ok(request.into_response(error.answer())),
     };
     if !chain.is_online() {
         return Ok(request.into_response(ApiError::unavailable("the node is offline").answer()));

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer, ApiError};
+use super::node::Node;
 use super::{json as print, transactions};
 use crate::authenticator::Authenticated;
 use crate::chain::{Chain, SubmitError};
@@ -43,7 +44,7 @@ impl Options {
 
 /// `POST /v1/transactions/simulate`
 pub async fn simulate(
-    chain: web::Data<Chain>,
+    chain: Node,
     request: HttpRequest,
     options: web::Query<Options>,
     body: web::Bytes,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::accounts::{parse_address, printed_module};
 use super::answer::{self, Answer, ApiError, EPOCH};
+use super::node::Node;
 use super::{json as print, simulate};
 use crate::authenticator::Authenticated;
 use crate::chain::{Chain, Lookup};
@@ -65,7 +66,7 @@ pub fn check_body_type(request: &HttpRequest) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn submit(chain: web::Data<Chain>, request: HttpRequest, body: web::Bytes) -> Answer {
+async fn submit(chain: Node, request: HttpRequest, body: web::Bytes) -> Answer {
     check_body_type(&request)?;
     let submitted = chain.submit(body.to_vec())?;
     let snapshot = chain.snapshot();
@@ -73,12 +74,12 @@ async fn submit(chain: web::Data<Chain>, request: HttpRequest, body: web::Bytes)
     answer::json_with(&snapshot, StatusCode::ACCEPTED, &body)
 }
 
-async fn by_hash(chain: web::Data<Chain>, hash: web::Path<String>) -> Answer {
+async fn by_hash(chain: Node, hash: web::Path<String>) -> Answer {
     let hash = parse_hash(&hash)?;
     found(&chain, &hash, chain.look_up(&hash)?)
 }
 
-async fn wait_by_hash(chain: web::Data<Chain>, hash: web::Path<String>) -> Answer {
+async fn wait_by_hash(chain: Node, hash: web::Path<String>) -> Answer {
     let hash = parse_hash(&hash)?;
     let lookup = chain.wait_for(&hash, WAIT).await?;
     found(&chain, &hash, lookup)
@@ -104,13 +105,13 @@ fn found(chain: &Chain, hash: &Hash, lookup: Lookup) -> Answer {
     answer::json(&snapshot, &body)
 }
 
-async fn by_version(chain: web::Data<Chain>, version: web::Path<u64>) -> Answer {
+async fn by_version(chain: Node, version: web::Path<u64>) -> Answer {
     let snapshot = chain.snapshot();
     let body = committed(&chain, &snapshot, *version)?;
     answer::json(&snapshot, &body)
 }
 
-async fn list(chain: web::Data<Chain>, page: web::Query<Page>) -> Answer {
+async fn list(chain: Node, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     let limit = page.limit()?;
     let count = u64::try_from(limit).unwrap_or(u64::MAX);
@@ -126,11 +127,7 @@ async fn list(chain: web::Data<Chain>, page: web::Query<Page>) -> Answer {
 }
 
 /// `GET /v1/accounts/{address}/transactions`; `start` is a sequence number.
-pub async fn of_account(
-    chain: web::Data<Chain>,
-    address: web::Path<String>,
-    page: web::Query<Page>,
-) -> Answer {
+pub async fn of_account(chain: Node, address: web::Path<String>, page: web::Query<Page>) -> Answer {
     let snapshot = chain.snapshot();
     let address = parse_address(&address)?;
     let limit = page.limit()?;

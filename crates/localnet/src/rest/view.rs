@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::accounts::check_version;
 use super::answer::{self, Answer, ApiError, add_ledger_headers};
+use super::node::Node;
 use super::{abi, arguments, json as print};
 use crate::chain::Chain;
 use crate::store::Snapshot;
@@ -39,7 +40,7 @@ pub struct At {
 
 /// `POST /v1/view`
 pub async fn view(
-    chain: web::Data<Chain>,
+    chain: Node,
     request: HttpRequest,
     at: web::Query<At>,
     body: web::Bytes,
