@@ -4,9 +4,11 @@
 use cactus_ledger::{Availability, Call, FundError, Ledger, NodeInfo, SubmitError, ViewError};
 use cactus_protocol::{Address, NodeKeyProof, Octas, PublicKey, SecretKey, chain_message};
 
-/// What each transaction may cost at the usual price. A sender must own the most that a
-/// transaction could burn, so this much stays in the account beside the stake.
-const GAS_RESERVE: Octas = Octas(20_000_000);
+/// A sender must own the most that a transaction could burn to send it at all (see the ledger's
+/// gas limit), whatever it burns in the end.
+const GAS_IN_HAND: Octas = Octas(10_000_000);
+/// More than each of the steps burns.
+const GAS_PER_STEP: Octas = Octas(2_000_000);
 /// More rounds than there are things to do mean that the chain does not keep what it confirms.
 const MAX_STEPS: usize = 8;
 
@@ -177,19 +179,19 @@ fn next_step(standing: &Standing, wanted: &Wanted) -> Result<Option<Step>, Enrol
     }
     let missing_stake = wanted.stake.saturating_sub(standing.bonded);
     let node = wanted.node_key.public();
-    let step = if !standing.registered {
-        Step::Register
-    } else if !standing.nodes.contains(&node) {
-        Step::AddNode
-    } else if missing_stake > Octas::ZERO {
-        Step::Bond(missing_stake)
-    } else if !standing.online {
-        Step::GoOnline
-    } else {
+    let steps = [
+        (!standing.registered).then_some(Step::Register),
+        (!standing.nodes.contains(&node)).then_some(Step::AddNode),
+        (missing_stake > Octas::ZERO).then_some(Step::Bond(missing_stake)),
+        (!standing.online).then_some(Step::GoOnline),
+    ];
+    let mut steps = steps.into_iter().flatten();
+    let Some(step) = steps.next() else {
         return Ok(None);
     };
-    // All of it is asked for at once, so that the operator funds the account only once.
-    let needed = Octas(missing_stake.0.saturating_add(GAS_RESERVE.0));
+    // What all steps need is asked for at once, so that the operator funds the account only once.
+    let gas = (0..=steps.count()).fold(GAS_IN_HAND.0, |gas, _| gas + GAS_PER_STEP.0);
+    let needed = Octas(missing_stake.0.saturating_add(gas));
     if standing.coins < needed {
         return Err(EnrollError::Unfunded {
             account: wanted.operator_key.address(),
@@ -263,17 +265,21 @@ mod tests {
         while let Some(step) = next_step(&standing, wanted).unwrap() {
             steps.push(step);
             assert!(steps.len() <= MAX_STEPS);
-            match step {
-                Step::Register => standing.registered = true,
-                Step::AddNode => standing.nodes.push(wanted.node_key.public()),
-                Step::GoOnline => standing.online = true,
-                Step::Bond(amount) => {
-                    standing.bonded = standing.bonded.checked_add(amount).unwrap();
-                    standing.coins = standing.coins.checked_sub(amount).unwrap();
-                }
-            }
+            apply(&mut standing, wanted, step);
         }
         steps
+    }
+
+    fn apply(standing: &mut Standing, wanted: &Wanted, step: Step) {
+        match step {
+            Step::Register => standing.registered = true,
+            Step::AddNode => standing.nodes.push(wanted.node_key.public()),
+            Step::GoOnline => standing.online = true,
+            Step::Bond(amount) => {
+                standing.bonded = standing.bonded.checked_add(amount).unwrap();
+                standing.coins = standing.coins.checked_sub(amount).unwrap();
+            }
+        }
     }
 
     #[test]
@@ -309,8 +315,23 @@ mod tests {
         let poor = Standing { minimum_stake: Octas(100), ..Standing::default() };
         let error = next_step(&poor, &wanted(500_000_000)).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("has 0 APT; fund it with at least 5.2 APT more"), "{text}");
+        assert!(text.contains("has 0 APT; fund it with at least 5.18 APT more"), "{text}");
         assert!(!error.is_temporary());
+    }
+
+    #[test]
+    fn an_account_funded_with_what_was_asked_for_is_never_asked_again() {
+        let wanted = wanted(500_000_000);
+        let mut standing = Standing { minimum_stake: Octas(100), ..Standing::default() };
+        let Err(EnrollError::Unfunded { missing, .. }) = next_step(&standing, &wanted) else {
+            panic!("an empty account cannot pay");
+        };
+        standing.coins = missing;
+        while let Some(step) = next_step(&standing, &wanted).unwrap() {
+            apply(&mut standing, &wanted, step);
+            standing.coins = standing.coins.checked_sub(GAS_PER_STEP).unwrap();
+        }
+        assert_eq!(standing.bonded, wanted.stake);
     }
 
     #[test]

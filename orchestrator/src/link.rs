@@ -233,18 +233,29 @@ impl Link {
 
     async fn open(&self) -> Result<(Socket, Address, Welcome), LinkError> {
         let mut socket = self.connect().await?;
+        match self.greet(&mut socket).await {
+            Ok((server, welcome)) => Ok((socket, server, welcome)),
+            Err(error) => {
+                session::hang_up(socket).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Challenge, hello, verdict.
+    async fn greet(&self, socket: &mut Socket) -> Result<(Address, Welcome), LinkError> {
         let mut phase = Phase::AwaitChallenge;
         let mut server = Address::default();
         loop {
-            let frame = self.next_answer(&mut socket).await?;
+            let frame = self.next_answer(socket).await?;
             let (next, effect) = step(phase, frame, self.worker.identity().scope)?;
             phase = next;
             match effect {
                 Effect::SayHello(challenge) => {
                     server = challenge.server;
-                    self.say_hello(&mut socket, &challenge).await?;
+                    self.say_hello(socket, &challenge).await?;
                 }
-                Effect::Opened(welcome) => return Ok((socket, server, welcome)),
+                Effect::Opened(welcome) => return Ok((server, welcome)),
                 Effect::GiveUp(refused) => return Err(LinkError::Refused(refused)),
                 // `step` lets no task in before the link is open.
                 Effect::Run(_) | Effect::Grant { .. } | Effect::Stop(_) => {}

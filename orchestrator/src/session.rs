@@ -32,7 +32,7 @@ const QUEUED_FRAMES: usize = 256;
 /// Frames written before one flush.
 const FRAMES_PER_FLUSH: usize = 64;
 /// For the last frames and the closing handshake.
-const CLOSING: Duration = Duration::from_secs(2);
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// Serves an open link to its end; `Ok` only after shutdown, with no task left.
 pub(crate) async fn serve(
@@ -62,13 +62,34 @@ pub(crate) async fn serve(
     };
     let writing = writer.run();
     tokio::pin!(writing);
-    let end = tokio::select! {
+    let (end, mut stream) = tokio::select! {
         written = &mut writing => return written.and(Err(LinkError::Closed("by us".to_owned()))),
         end = reader.run() => end,
     };
-    // The reader and its tasks are gone, so the writer flushes, says goodbye and ends.
-    let _ = timeout(CLOSING, writing).await;
+    // The reader's tasks are gone, so the writer flushes, says goodbye and ends.
+    let goodbye = async {
+        let _ = writing.await;
+        while let Some(Ok(_)) = stream.next().await {}
+    };
+    let _ = timeout(CLOSING, goodbye).await;
     end
+}
+
+/// Says goodbye on a socket without tasks and waits for the answer: a peer that sees the
+/// connection end first may not read why.
+pub(crate) async fn hang_up(mut socket: Socket) {
+    let goodbye = async {
+        let _ = socket.send(goodbye()).await;
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    let _ = timeout(CLOSING, goodbye).await;
+}
+
+fn goodbye() -> Message {
+    Message::Close(Some(CloseFrame {
+        code: CloseCode::Away,
+        reason: "the node ended this link".into(),
+    }))
 }
 
 /// Reads frames and owns the tasks of this link.
@@ -91,13 +112,13 @@ struct Handle {
 }
 
 impl Reader {
-    async fn run(mut self) -> Result<(), LinkError> {
+    async fn run(mut self) -> (Result<(), LinkError>, SplitStream<Socket>) {
         let end = self.read_until_the_end().await;
         for handle in self.tasks.values() {
             handle.cancel.cancel();
         }
         self.running.shutdown().await;
-        end
+        (end, self.stream)
     }
 
     async fn read_until_the_end(&mut self) -> Result<(), LinkError> {

@@ -109,7 +109,7 @@ async fn terms_that_cannot_be_kept_and_refusals_end_the_link() {
         link.send(ServerFrame::Challenge(challenge())).await;
         link.verified_hello().await;
         link.send(answer).await;
-        assert!(link.next().await.is_none());
+        assert_eq!(link.goodbye().await, Some(1001));
     }
     router.open().await;
 }
@@ -187,7 +187,7 @@ async fn a_draining_node_finishes_its_tasks_takes_no_new_ones_and_leaves() {
     node.model.releases.add_permits(1);
     let answer = link.answer_after(TaskId([1; 32]), vec![first]).await;
     assert_eq!(answer.text, "é0 é1 ");
-    assert!(link.next_work().await.is_none(), "the node closes the link");
+    assert_eq!(link.goodbye().await, Some(1001), "the node says goodbye");
     node.ended().await;
 }
 

@@ -109,6 +109,18 @@ impl FakeLink {
         }
     }
 
+    /// Reads on to the end of the link; the code of the node's goodbye, if it said one.
+    pub async fn goodbye(&mut self) -> Option<u16> {
+        loop {
+            let read = timeout(PATIENCE, self.socket.next()).await;
+            match read.expect("the node ends the link")? {
+                Ok(Message::Close(reason)) => return reason.map(|reason| reason.code.into()),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// The next frame that is no heartbeat.
     pub async fn next_work(&mut self) -> Option<NodeFrame> {
         loop {
