@@ -158,7 +158,11 @@ impl Localnet {
             Some(existing) => checked(existing, config.chain_id)?,
             None => store.commit(None, &genesis::genesis_block(&vm, config.chain_id)?)?,
         };
+        let ledger = *newest.ledger();
+        tracing::info!(ledger.version, ledger.height, chain_id = ledger.chain_id, "chain opened");
         let chain = Arc::new(Chain::new(vm, store, newest));
+        // Genesis knows no time: the first block shows it.
+        chain.lock_waiting().tick = ledger.height == 0;
         let producing = Arc::clone(&chain);
         let thread = std::thread::Builder::new()
             .name("block-producer".to_owned())
@@ -210,11 +214,6 @@ impl Localnet {
                 Ok(TransactionStatus::Committed { version, success })
             }
         }
-    }
-
-    /// Octas in an account's primary store.
-    pub fn balance(&self, owner: &AccountAddress) -> Result<u64, SubmitError> {
-        Ok(framework::apt_balance(&*self.running.chain.snapshot(), owner)?)
     }
 
     /// Executes the whole ledger again in memory and compares every outcome and the state.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::http::header::ACCEPT;
 use actix_web::{HttpRequest, HttpResponse, web};
-use cactus_move_vm::{ModuleId, TypeTag, Visibility};
+use cactus_move_vm::{ModuleId, TypeTag};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -107,9 +107,10 @@ fn no_such_view(call: &EntryFunction) -> ApiError {
 
 fn check_is_view(chain: &Chain, snapshot: &Snapshot, call: &EntryFunction) -> Result<(), ApiError> {
     let module = abi::module(chain, snapshot, &call.module).ok_or_else(|| no_such_view(call))?;
-    let function = module.function(&call.function).ok_or_else(|| no_such_view(call))?;
-    let marked = module.aptos_metadata().is_view(&call.function);
-    if !marked || function.visibility == Visibility::Friend && function.returns.is_empty() {
+    if module.function(&call.function).is_none() {
+        return Err(no_such_view(call));
+    }
+    if !module.aptos_metadata().is_view(&call.function) {
         let EntryFunction { module, function, .. } = call;
         let name = format!("{}::{}::{function}", module.address, module.name);
         return Err(ApiError::invalid(format!("'{name}' is not a view function")));
