@@ -47,7 +47,9 @@ module cactus::config {
     const PAUSE_REGISTER: u64 = 4;
     /// Pause bit: new bonds.
     const PAUSE_BOND: u64 = 8;
-    const PAUSE_ALL: u64 = 15;
+    /// Pause bit: new channels, and more money or time for those there are.
+    const PAUSE_CHANNEL: u64 = 16;
+    const PAUSE_ALL: u64 = 31;
 
     const MAX_VALIDATORS: u64 = 64;
 
@@ -61,16 +63,27 @@ module cactus::config {
     const MAX_TASK_SECONDS: u64 = 6;
     const SLASH_BOUNTY_CAP_BPS: u64 = 7;
     const PARAMETER_DELAY_SECONDS: u64 = 8;
+    const CHANNEL_CLOSE_SECONDS: u64 = 9;
+    const MAX_CHANNEL_SECONDS: u64 = 10;
 
     const NAMES: vector<vector<u8>> = vector[
         b"min_stake", b"min_server_bond", b"unbonding_seconds", b"server_fee_bps", b"treasury_fee_bps",
-        b"quality_floor_bps", b"max_task_seconds", b"slash_bounty_cap_bps", b"parameter_delay_seconds"
+        b"quality_floor_bps", b"max_task_seconds", b"slash_bounty_cap_bps", b"parameter_delay_seconds",
+        b"channel_close_seconds", b"max_channel_seconds"
     ];
-    // Stakes and bonds in octas: 1 APT. Seven days to unbond, one hour for a task, one day for a change.
-    const DEFAULTS: vector<u64> = vector[100000000, 100000000, 604800, 500, 100, 8000, 3600, 1000, 86400];
-    const MINIMA: vector<u64> = vector[1000000, 1000000, 3600, 0, 0, 5000, 60, 0, 3600];
+    // Stakes and bonds in octas: 1 APT. Seven days to unbond, one hour for a task, one day for a change. One day to
+    // close a channel, which lives for 30 days at most unless extended.
+    const DEFAULTS: vector<u64> = vector[
+        100000000, 100000000, 604800, 500, 100, 8000, 3600, 1000, 86400,
+        86400, 2592000
+    ];
+    const MINIMA: vector<u64> = vector[
+        1000000, 1000000, 3600, 0, 0, 5000, 60, 0, 3600,
+        600, 86400
+    ];
     const MAXIMA: vector<u64> = vector[
-        100000000000000, 100000000000000, 5184000, 2000, 1000, 10000, 86400, 5000, 2592000
+        100000000000000, 100000000000000, 5184000, 2000, 1000, 10000, 86400, 5000, 2592000,
+        86400, 31536000
     ];
 
     //
@@ -158,7 +171,7 @@ module cactus::config {
     }
 
     #[view]
-    /// The pause mask: 1 deposits, 2 new tasks, 4 registrations, 8 bonds.
+    /// The pause mask: 1 deposits, 2 new tasks, 4 registrations, 8 bonds, 16 channels.
     public fun paused(): u64 acquires Parameters {
         Parameters[@cactus].paused
     }
@@ -309,6 +322,9 @@ module cactus::config {
     /// Aborts if new bonds are paused.
     package fun assert_may_bond() acquires Parameters { assert_not_paused(PAUSE_BOND) }
 
+    /// Aborts if channels are paused.
+    package fun assert_may_open_channel() acquires Parameters { assert_not_paused(PAUSE_CHANNEL) }
+
     /// The least bond, in octas, with which an orchestrator gets tasks.
     package fun min_stake(): u64 acquires Parameters { get(MIN_STAKE) }
 
@@ -323,6 +339,12 @@ module cactus::config {
 
     /// The accuser's largest share of a slash.
     package fun slash_bounty_cap_bps(): u64 acquires Parameters { get(SLASH_BOUNTY_CAP_BPS) }
+
+    /// How long a payee may hand in vouchers after the payer asked to close.
+    package fun channel_close_seconds(): u64 acquires Parameters { get(CHANNEL_CLOSE_SECONDS) }
+
+    /// The longest that a channel may live, from when it is opened or extended.
+    package fun max_channel_seconds(): u64 acquires Parameters { get(MAX_CHANNEL_SECONDS) }
 
     /// What a settlement needs, in one read: server fee, treasury fee, quality floor, in basis points.
     package fun settlement_bps(): (u64, u64, u64) acquires Parameters {
@@ -364,6 +386,11 @@ module cactus::config {
     fun set_paused(old_mask: u64, new_mask: u64) acquires Parameters {
         Parameters[@cactus].paused = new_mask;
         event::emit(PauseChanged::V1 { old_mask, new_mask });
+    }
+
+    #[test_only]
+    public fun pause_all_for_test() acquires Parameters {
+        Parameters[@cactus].paused = PAUSE_ALL;
     }
 
     #[test_only]

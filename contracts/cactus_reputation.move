@@ -1,4 +1,5 @@
-/// What each orchestrator did, counted by settlements. Takes no one's word: only `payment` writes here.
+/// What each orchestrator did, counted by settlements. Takes no one's word: only `payment`
+/// and `channel` write here.
 ///
 /// The record lives at the operator's address and outlives a deregistration, so a new registration does not
 /// wash an old record clean.
@@ -114,6 +115,11 @@ module cactus::reputation {
         // What a server reports may be absurd; it must not stop settlements.
         record.output_tokens = saturating_add(record.output_tokens, output_tokens);
         record.compute_ms = saturating_add(record.compute_ms, compute_ms);
+    }
+
+    /// Counts octas that the operator earned outside of tasks; nothing happens if it has no record.
+    package fun record_volume(operator: address, octas: u64) acquires Reputation {
+        if (exists<Reputation>(operator)) Reputation[operator].volume += octas;
     }
 
     /// Counts a task that failed through the client.

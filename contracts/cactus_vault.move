@@ -38,11 +38,18 @@ module cactus::vault {
 
     /// A new, empty vault.
     package fun create(): Vault {
+        let (vault, _) = create_with_signer();
+        vault
+    }
+
+    /// A new, empty vault, and its object's signer for whoever wants to keep a record next to the store.
+    package fun create_with_signer(): (Vault, signer) {
         let constructor_ref = &object::create_object(@0x0);
-        Vault::V1 {
+        let vault = Vault::V1 {
             store: fungible_asset::create_store(constructor_ref, asset()),
             extend_ref: object::generate_extend_ref(constructor_ref),
-        }
+        };
+        (vault, object::generate_signer(constructor_ref))
     }
 
     /// What the store really holds, in octas.

@@ -28,6 +28,8 @@ module cactus::config_tests {
         assert!(value(b"max_task_seconds") == 3600, 7);
         assert!(value(b"slash_bounty_cap_bps") == 1000, 8);
         assert!(value(b"parameter_delay_seconds") == DAY, 9);
+        assert!(value(b"channel_close_seconds") == DAY, 10);
+        assert!(value(b"max_channel_seconds") == 30 * DAY, 11);
     }
 
     #[test]
@@ -190,6 +192,6 @@ module cactus::config_tests {
     #[expected_failure(abort_code = 0x10007, location = cactus::config)]
     fun an_unknown_pause_bit_is_refused() {
         world::start();
-        config::pause(&world::admin(), 16);
+        config::pause(&world::admin(), 1024);
     }
 }

@@ -152,7 +152,7 @@ module cactus::payment_tests {
     #[test]
     fun what_no_task_locks_is_withdrawn_even_during_a_pause() {
         let client = start_task();
-        config::pause(&world::admin(), 15);
+        config::pause_all_for_test();
         payment::withdraw(&world::signer_of(&client), 10 * world::apt() - LOCK);
         check_balance(&client, 0, LOCK);
     }
@@ -236,7 +236,7 @@ module cactus::payment_tests {
         let (client, node) = start_task_on_node();
         world::create_task(&client, 2, OPERATOR, node, LOCK);
         world::create_task(&client, 3, OPERATOR, node, LOCK);
-        config::pause(&world::admin(), 15);
+        config::pause_all_for_test();
         complete(&client, 2, 1000, 0);
         fail(&client, 3);
         world::wait(601);

@@ -109,7 +109,7 @@ module cactus::server_registry_tests {
         world::start();
         register(2 * world::apt());
         server_registry::authorize_server(&world::admin(), SERVER);
-        config::pause(&world::admin(), 15);
+        config::pause_all_for_test();
         server_registry::remove_server(&world::sign_as(SERVER));
         assert!(world::coins(SERVER) == 10 * world::apt(), 1);
         let (registered, _, _, bond, authorized, _, _) =

@@ -2,6 +2,8 @@
 /// Signatures that were made outside of Move, by the well-known localnet key. They hold the layout of what is signed:
 /// BCS of `SignedMessage<T>`, that is contract address, module and struct name, then the fields in order.
 module cactus::signing_tests {
+    use aptos_std::ed25519;
+    use cactus::channel;
     use cactus::payment;
     use cactus::registry;
     use cactus::world;
@@ -17,6 +19,25 @@ module cactus::signing_tests {
     /// Over `NodeKeyProof { chain_id: 4, operator: @0x0c1, node_public_key: PUBLIC_KEY }`.
     const PROOF_SIGNATURE: vector<u8> =
         x"4c5c7e00e4b0f5bb75c63d3bed5d2010eadbdd63829430a2dbdd894a9432dc851a7521e0e2a0192d068ce5b2a9a822c4258cb982a19ce30ac8dcf1c227a80b01";
+
+    /// Over `Voucher { chain_id: 4, channel: @0xc4a, payee: @0x5e1, cumulative: 700 }`.
+    const VOUCHER_SIGNATURE: vector<u8> =
+        x"73da2fe8f2a44d6f573941b3619dca06eb6c6444feaaa0b3632b0f67f38b670f74f203a0f8ac2ff4221659589daf09997bfa1803facf7a3c7060b9b3ebb6540c";
+
+    // Verifies as the contracts do, without a contract around it.
+    fun is_signed<T: drop>(signature: vector<u8>, message: T): bool {
+        ed25519::signature_verify_strict_t(
+            &ed25519::new_signature_from_bytes(signature),
+            &ed25519::new_unvalidated_public_key_from_bytes(PUBLIC_KEY),
+            message,
+        )
+    }
+
+    #[test]
+    fun a_voucher_signed_elsewhere_is_accepted() {
+        assert!(is_signed(VOUCHER_SIGNATURE, channel::new_voucher_for_test(4, @0xc4a, SERVER, 700)), 1);
+        assert!(!is_signed(VOUCHER_SIGNATURE, channel::new_voucher_for_test(4, @0xc4a, SERVER, 701)), 2);
+    }
 
     #[test]
     fun an_order_signed_elsewhere_is_accepted() {

@@ -62,7 +62,7 @@ module cactus::stake_tests {
     #[test]
     fun unbonding_takes_its_time_and_exits_know_no_pause() {
         start_with_bond(600);
-        config::pause(&world::admin(), 15);
+        config::pause_all_for_test();
         stake::begin_unbond(&operator(), 200);
         check(400, 200, 0, world::now() + WEEK);
         world::wait(WEEK);

@@ -11,6 +11,7 @@ module cactus::world {
     use aptos_framework::aptos_coin::AptosCoin;
     use aptos_framework::genesis;
     use aptos_framework::timestamp;
+    use cactus::channel;
     use cactus::config;
     use cactus::dispute;
     use cactus::payment;
@@ -141,6 +142,29 @@ module cactus::world {
     /// No coin is missing or in two places: each vault holds what its buckets say, and all vaults and accounts of
     /// `everyone` together hold the supply.
     public fun assert_conserved(everyone: vector<address>) {
+        assert_conserved_with(everyone, vector[]);
+    }
+
+    /// As `assert_conserved` where there are channels too.
+    public fun assert_conserved_with(everyone: vector<address>, channels: vector<address>) {
+        let total = in_channels(&channels) + of_accounts(everyone);
+        assert!(coin::supply<AptosCoin>() == std::option::some((total as u128)), 9006);
+    }
+
+    fun in_channels(channels: &vector<address>): u64 {
+        let total = 0;
+        channels.for_each_ref(|address| {
+            let (state, _, _, deposited, settled, _) =
+                channel::unpack_for_test(channel::channel(*address));
+            assert!(settled <= deposited, 9007);
+            let held = if (state == 3) 0 else deposited - settled;
+            assert!(channel::vault_balance(*address) == held, 9008);
+            total += held;
+        });
+        total
+    }
+
+    fun of_accounts(everyone: vector<address>): u64 {
         everyone.push_back(@cactus);
         let total = treasury::balance();
         everyone.for_each_ref(|who| {
@@ -155,6 +179,6 @@ module cactus::world {
             assert!(treasury::due(who) == due, 9005);
             total += coins(who) + available + locked + bonded + unbonding + bond + due;
         });
-        assert!(coin::supply<AptosCoin>() == std::option::some((total as u128)), 9006);
+        total
     }
 }
