@@ -18,6 +18,12 @@ use tokio_tungstenite::{
 
 pub const CONTEXT: u32 = 4096;
 
+/// One token per word, but none after the first sixty: a fake node needs no time for its work, and
+/// more would look like tokens that nobody computed.
+fn token_ids(sequence: u32) -> Vec<u32> {
+    if sequence < 60 { vec![sequence] } else { vec![] }
+}
+
 /// Who a node is.
 #[derive(Clone)]
 pub struct Identity {
@@ -148,16 +154,16 @@ impl Node {
             task_id: task.task_id,
             sequence,
             text: text.into(),
-            token_ids: vec![sequence],
+            token_ids: token_ids(sequence),
         }))
         .await;
     }
 
-    /// The honest receipt for these words, one token each.
+    /// The honest receipt for these words.
     pub fn receipt(&self, task: &Task, words: &[&str]) -> Receipt {
         let mut hasher = OutputHasher::default();
         for (id, word) in (0..).zip(words) {
-            hasher.update(&[id], word);
+            hasher.update(&token_ids(id), word);
         }
         Receipt {
             task_id: task.task_id,
