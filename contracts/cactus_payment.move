@@ -10,16 +10,18 @@ module cactus::payment {
     use aptos_framework::account;
     use aptos_framework::chain_id;
     use aptos_framework::event;
-    use aptos_framework::fungible_asset;
+    use aptos_framework::fungible_asset::{Self, FungibleAsset};
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::delegation;
+    use cactus::escrow::{Self, BalanceView, Escrow};
     use cactus::pricing;
-    use cactus::registry;
     use cactus::reputation;
     use cactus::server_registry;
     use cactus::stake;
+    use cactus::task::{Self, Task, TaskView};
     use cactus::treasury;
-    use cactus::vault::{Self, Vault};
+    use cactus::vault;
 
     //
     // Errors
@@ -61,6 +63,8 @@ module cactus::payment {
     const ETOO_LATE: u64 = 17;
     /// The task's deadline has not passed yet.
     const ENOT_EXPIRED: u64 = 18;
+    /// The lists differ in length, or have no or more than 100 entries.
+    const EBAD_BATCH: u64 = 19;
 
     //
     // Constants
@@ -70,12 +74,8 @@ module cactus::payment {
     const FAULT_USER: u8 = 2;
     const FAULT_NOBODY: u8 = 3;
 
-    const STATE_UNKNOWN: u8 = 0;
-    const STATE_ASSIGNED: u8 = 1;
-    const STATE_SETTLED: u8 = 2;
-    const STATE_REFUNDED: u8 = 3;
-
     const ID_BYTES: u64 = 32;
+    const MAX_BATCH: u64 = 100;
 
     //
     // Structs
@@ -84,33 +84,12 @@ module cactus::payment {
     /// One client's money and tasks. At the client's address, for ever.
     enum ClientAccount has key {
         V1 {
-            vault: Vault,
-            available: u64,
-            locked: u64,
+            escrow: Escrow,
             /// Octas locked or settled, by order id.
             orders: Table<vector<u8>, u64>,
             /// By task id; never removed, so no id is used twice.
             tasks: Table<vector<u8>, Task>,
         }
-    }
-
-    enum Task has copy, drop, store {
-        V1 {
-            server: address,
-            orchestrator: address,
-            order_id: vector<u8>,
-            lock: u64,
-            prompt_price: u64,
-            output_price: u64,
-            deadline_seconds: u64,
-            state: TaskState,
-        }
-    }
-
-    enum TaskState has copy, drop, store {
-        Assigned,
-        Settled { orchestrator_octas: u64, fee_octas: u64 },
-        Refunded,
     }
 
     /// What a client signs: the server may lock up to `max_per_task` octas for a task and `max_total` in all.
@@ -124,22 +103,12 @@ module cactus::payment {
         expires_seconds: u64,
     }
 
-    /// What `balance` answers, in octas.
-    struct BalanceView has copy, drop {
-        available: u64,
-        locked: u64,
-    }
-
-    /// What `task` answers, amounts in octas. `state`: 0 unknown, 1 assigned, 2 settled, 3 refunded.
-    struct TaskView has copy, drop {
-        state: u8,
-        server: address,
-        orchestrator: address,
-        lock: u64,
-        orchestrator_paid: u64,
-        fee_paid: u64,
-        refunded: u64,
-        deadline_seconds: u64,
+    /// What a server reports of a task's work.
+    struct Work has drop {
+        prompt_tokens: u64,
+        output_tokens: u64,
+        compute_ms: u64,
+        receipt_hash: vector<u8>,
     }
 
     //
@@ -191,6 +160,12 @@ module cactus::payment {
     }
 
     #[event]
+    /// A batch passed over this task because it could no longer be settled.
+    enum TaskSkipped has drop, store {
+        V1 { client: address, task_id: vector<u8>, server: address }
+    }
+
+    #[event]
     enum TaskRefunded has drop, store {
         V1 {
             client: address,
@@ -210,33 +185,14 @@ module cactus::payment {
     #[view]
     /// The client's balance here; zero if it never deposited.
     public fun balance(client: address): BalanceView acquires ClientAccount {
-        if (!exists<ClientAccount>(client)) return BalanceView { available: 0, locked: 0 };
-        let account = &ClientAccount[client];
-        BalanceView { available: account.available, locked: account.locked }
+        if (exists<ClientAccount>(client)) ClientAccount[client].escrow.view() else escrow::empty()
     }
 
     #[view]
     /// All about a task; all zero if there is none.
     public fun task(client: address, task_id: vector<u8>): TaskView acquires ClientAccount {
-        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) {
-            return TaskView {
-                state: STATE_UNKNOWN, server: @0x0, orchestrator: @0x0, lock: 0,
-                orchestrator_paid: 0, fee_paid: 0, refunded: 0, deadline_seconds: 0,
-            }
-        };
-        let task = ClientAccount[client].tasks.borrow(task_id);
-        let (state, orchestrator_paid, fee_paid, refunded) = match (&task.state) {
-            Assigned => (STATE_ASSIGNED, 0, 0, 0),
-            Settled { orchestrator_octas, fee_octas } => (
-                STATE_SETTLED, *orchestrator_octas, *fee_octas,
-                task.lock - *orchestrator_octas - *fee_octas
-            ),
-            Refunded => (STATE_REFUNDED, 0, 0, task.lock),
-        };
-        TaskView {
-            state, server: task.server, orchestrator: task.orchestrator, lock: task.lock,
-            orchestrator_paid, fee_paid, refunded, deadline_seconds: task.deadline_seconds,
-        }
+        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) return task::unknown();
+        ClientAccount[client].tasks.borrow(task_id).view()
     }
 
     #[view]
@@ -249,7 +205,7 @@ module cactus::payment {
     #[view]
     /// What the client's vault really holds, in octas: available plus locked.
     public fun vault_balance(client: address): u64 acquires ClientAccount {
-        if (exists<ClientAccount>(client)) ClientAccount[client].vault.balance() else 0
+        if (exists<ClientAccount>(client)) ClientAccount[client].escrow.vault_balance() else 0
     }
 
     //
@@ -264,13 +220,12 @@ module cactus::payment {
         let address = signer::address_of(client);
         if (!exists<ClientAccount>(address)) {
             move_to(client, ClientAccount::V1 {
-                vault: vault::create(), available: 0, locked: 0, orders: table::new(), tasks: table::new(),
+                escrow: escrow::create(), orders: table::new(), tasks: table::new(),
             });
         };
-        let account = &mut ClientAccount[address];
-        account.vault.take_from(client, amount);
-        account.available += amount;
-        event::emit(Deposited::V1 { client: address, octas: amount, available: account.available });
+        let escrow = &mut ClientAccount[address].escrow;
+        escrow.deposit(client, amount);
+        event::emit(Deposited::V1 { client: address, octas: amount, available: escrow.available() });
     }
 
     /// A client takes `amount` octas that no task locks back into its primary store. Never paused.
@@ -279,11 +234,10 @@ module cactus::payment {
     public entry fun withdraw(client: &signer, amount: u64) acquires ClientAccount {
         assert!(amount > 0, error::invalid_argument(EZERO_AMOUNT));
         let client = signer::address_of(client);
-        let account = borrow_account(client);
-        assert!(amount <= account.available, error::invalid_argument(EINSUFFICIENT_BALANCE));
-        account.available -= amount;
-        account.vault.pay(client, amount);
-        event::emit(Withdrawn::V1 { client, octas: amount, available: account.available });
+        let escrow = &mut borrow_account(client).escrow;
+        assert!(amount <= escrow.available(), error::invalid_argument(EINSUFFICIENT_BALANCE));
+        escrow.withdraw(client, amount);
+        event::emit(Withdrawn::V1 { client, octas: amount, available: escrow.available() });
     }
 
     /// An authorised server locks `lock` octas of a client's balance for a task, on the strength of an order that the
@@ -295,25 +249,15 @@ module cactus::payment {
     /// far away; the task id was used; or key or signature are not the client's.
     public entry fun create_task(
         server: &signer,
-        client: address,
-        client_public_key: vector<u8>,
-        order_id: vector<u8>,
-        max_total: u64,
-        max_per_task: u64,
-        expires_seconds: u64,
-        signature: vector<u8>,
-        task_id: vector<u8>,
-        orchestrator: address,
-        node_public_key: vector<u8>,
-        lock: u64,
-        prompt_price: u64,
-        output_price: u64,
-        deadline_seconds: u64,
+        client: address, client_public_key: vector<u8>,
+        order_id: vector<u8>, max_total: u64, max_per_task: u64, expires_seconds: u64, signature: vector<u8>,
+        task_id: vector<u8>, orchestrator: address, node_public_key: vector<u8>,
+        lock: u64, prompt_price: u64, output_price: u64, deadline_seconds: u64,
     ) acquires ClientAccount {
         config::assert_may_create_task();
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
-        registry::assert_may_work(orchestrator, &node_public_key);
+        delegation::assert_may_work(orchestrator, &node_public_key);
         assert!(stake::bonded(orchestrator) >= config::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
         pricing::assert_prices(prompt_price, output_price);
         assert_times(expires_seconds, deadline_seconds);
@@ -324,10 +268,8 @@ module cactus::payment {
         assert!(lock <= max_per_task, error::invalid_argument(EOVER_TASK_MAXIMUM));
 
         reserve(client, order_id, max_total, lock);
-        add_task(client, task_id, Task::V1 {
-            server, orchestrator, order_id, lock, prompt_price, output_price, deadline_seconds,
-            state: TaskState::Assigned,
-        });
+        let task = task::new(server, orchestrator, order_id, lock, prompt_price, output_price, deadline_seconds);
+        add_task(client, task_id, task);
         event::emit(TaskCreated::V1 {
             client, task_id, server, orchestrator, node_public_key, order_id, lock, prompt_price, output_price,
             deadline_seconds,
@@ -340,47 +282,45 @@ module cactus::payment {
     /// Aborts if the server is not authorised or not the task's, there is no such task, it is final, its deadline has
     /// passed, the receipt hash is not 32 bytes, or there are too many tokens.
     public entry fun complete_task(
-        server: &signer,
-        client: address,
-        task_id: vector<u8>,
-        prompt_tokens: u64,
-        output_tokens: u64,
-        compute_ms: u64,
-        receipt_hash: vector<u8>,
+        server: &signer, client: address, task_id: vector<u8>,
+        prompt_tokens: u64, output_tokens: u64, compute_ms: u64, receipt_hash: vector<u8>,
     ) acquires ClientAccount {
-        assert!(receipt_hash.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
-        let account = borrow_account(client);
-        let task = borrow_assigned(&mut account.tasks, task_id);
-        assert!(task.server == server, error::permission_denied(ENOT_TASK_SERVER));
-        assert!(timestamp::now_seconds() <= task.deadline_seconds, error::invalid_state(ETOO_LATE));
+        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
+        assert!(timestamp::now_seconds() <= task.deadline_seconds(), error::invalid_state(ETOO_LATE));
+        settle(server, client, task_id, Work { prompt_tokens, output_tokens, compute_ms, receipt_hash });
+    }
 
-        let orchestrator = task.orchestrator;
-        let lock = task.lock;
-        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
-        let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
-        let charge = pricing::charge(
-            prompt_tokens, output_tokens, task.prompt_price, task.output_price, quality_bps, lock
+    /// `complete_task` for many tasks of one server: the `i`th entries of the lists make one. A task that is final or
+    /// overdue is passed over with the event `TaskSkipped`, so that no one can spoil a batch by a refund. Never paused.
+    ///
+    /// Aborts if the server is not authorised, the lists differ in length or have no or more than 100 entries, there is
+    /// no such task, one is of another server, a receipt hash is not 32 bytes, or there are too many tokens.
+    public entry fun complete_tasks(
+        server: &signer, clients: vector<address>, task_ids: vector<vector<u8>>,
+        prompt_tokens: vector<u64>, output_tokens: vector<u64>, compute_ms: vector<u64>,
+        receipt_hashes: vector<vector<u8>>,
+    ) acquires ClientAccount {
+        let server = signer::address_of(server);
+        server_registry::assert_authorized(server);
+        let count = clients.length();
+        assert!(
+            count > 0 && count <= MAX_BATCH && task_ids.length() == count && prompt_tokens.length() == count
+                && output_tokens.length() == count && compute_ms.length() == count && receipt_hashes.length() == count,
+            error::invalid_argument(EBAD_BATCH)
         );
-        let server_fee_octas = pricing::share(charge, server_fee_bps);
-        let treasury_fee_octas = pricing::share(charge, treasury_fee_bps);
-        let fee_octas = server_fee_octas + treasury_fee_octas;
-        let orchestrator_octas = charge - fee_octas;
-        let refund_octas = lock - charge;
-
-        task.state = TaskState::Settled { orchestrator_octas, fee_octas };
-        let order_id = task.order_id;
-        release(account, order_id, lock, refund_octas);
-        let funds = account.vault.take(charge);
-        server_registry::pay_fee(server, fungible_asset::extract(&mut funds, server_fee_octas), server_fee_octas);
-        treasury::accrue(server, fungible_asset::extract(&mut funds, treasury_fee_octas));
-        vault::give(orchestrator, funds);
-        reputation::record_served(orchestrator, orchestrator_octas, output_tokens, compute_ms);
-        event::emit(TaskSettled::V1 {
-            client, task_id, server, orchestrator, prompt_tokens, output_tokens, compute_ms, receipt_hash,
-            orchestrator_octas, server_fee_octas, treasury_fee_octas, refund_octas,
-        });
+        let i = 0;
+        while (i < count) {
+            let (client, task_id) = (clients[i], task_ids[i]);
+            if (may_settle(client, task_id)) {
+                settle(server, client, task_id, Work {
+                    prompt_tokens: prompt_tokens[i], output_tokens: output_tokens[i], compute_ms: compute_ms[i],
+                    receipt_hash: receipt_hashes[i],
+                });
+            } else event::emit(TaskSkipped::V1 { client, task_id, server });
+            i += 1;
+        };
     }
 
     /// The task's server gives the whole lock back to the client and says whose fault it was: the provider's (1), the
@@ -395,9 +335,8 @@ module cactus::payment {
             error::invalid_argument(EBAD_FAULT)
         );
         let server = signer::address_of(server);
-        let account = borrow_account(client);
-        let task = borrow_assigned(&mut account.tasks, task_id);
-        assert!(task.server == server, error::permission_denied(ENOT_TASK_SERVER));
+        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
+        assert!(task.server() == server, error::permission_denied(ENOT_TASK_SERVER));
         refund(client, task_id, fault, false);
     }
 
@@ -406,9 +345,8 @@ module cactus::payment {
     ///
     /// Aborts if there is no such task, it is final, or its deadline has not passed.
     public entry fun refund_expired(_anyone: &signer, client: address, task_id: vector<u8>) acquires ClientAccount {
-        let account = borrow_account(client);
-        let task = borrow_assigned(&mut account.tasks, task_id);
-        assert!(timestamp::now_seconds() > task.deadline_seconds, error::invalid_state(ENOT_EXPIRED));
+        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
+        assert!(timestamp::now_seconds() > task.deadline_seconds(), error::invalid_state(ENOT_EXPIRED));
         refund(client, task_id, FAULT_PROVIDER, true);
     }
 
@@ -421,12 +359,53 @@ module cactus::payment {
         &mut ClientAccount[client]
     }
 
+    // Aborts if there is no such task.
+    fun borrow_task(tasks: &mut Table<vector<u8>, Task>, task_id: vector<u8>): &mut Task {
+        assert!(tasks.contains(task_id), error::not_found(ETASK_NOT_FOUND));
+        tasks.borrow_mut(task_id)
+    }
+
     // Aborts if there is no such task or it is final.
     fun borrow_assigned(tasks: &mut Table<vector<u8>, Task>, task_id: vector<u8>): &mut Task {
-        assert!(tasks.contains(task_id), error::not_found(ETASK_NOT_FOUND));
-        let task = tasks.borrow_mut(task_id);
-        assert!(task.state == TaskState::Assigned, error::invalid_state(ETASK_FINAL));
+        let task = borrow_task(tasks, task_id);
+        assert!(task.is_assigned(), error::invalid_state(ETASK_FINAL));
         task
+    }
+
+    // Aborts if there is no such task.
+    fun may_settle(client: address, task_id: vector<u8>): bool acquires ClientAccount {
+        let task = borrow_task(&mut borrow_account(client).tasks, task_id);
+        task.is_assigned() && timestamp::now_seconds() <= task.deadline_seconds()
+    }
+
+    // Makes an assigned task `Settled` and pays everyone.
+    fun settle(server: address, client: address, task_id: vector<u8>, work: Work) acquires ClientAccount {
+        let Work { prompt_tokens, output_tokens, compute_ms, receipt_hash } = work;
+        assert!(receipt_hash.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
+        let account = &mut ClientAccount[client];
+        let task = account.tasks.borrow_mut(task_id);
+        assert!(task.server() == server, error::permission_denied(ENOT_TASK_SERVER));
+        let (orchestrator, order_id, lock) = (task.orchestrator(), task.order_id(), task.lock());
+        let (prompt_price, output_price) = task.prices();
+        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
+        let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
+        let charge = pricing::charge(prompt_tokens, output_tokens, prompt_price, output_price, quality_bps, lock);
+        let server_fee_octas = pricing::share(charge, server_fee_bps);
+        let treasury_fee_octas = pricing::share(charge, treasury_fee_bps);
+        let fee_octas = server_fee_octas + treasury_fee_octas;
+        let orchestrator_octas = charge - fee_octas;
+        let refund_octas = lock - charge;
+
+        task.settle(orchestrator_octas, fee_octas);
+        let funds = release(account, order_id, lock, refund_octas);
+        server_registry::pay_fee(server, fungible_asset::extract(&mut funds, server_fee_octas), server_fee_octas);
+        treasury::accrue(server, fungible_asset::extract(&mut funds, treasury_fee_octas));
+        vault::give(orchestrator, funds);
+        reputation::record_served(orchestrator, orchestrator_octas, output_tokens, compute_ms);
+        event::emit(TaskSettled::V1 {
+            client, task_id, server, orchestrator, prompt_tokens, output_tokens, compute_ms, receipt_hash,
+            orchestrator_octas, server_fee_octas, treasury_fee_octas, refund_octas,
+        });
     }
 
     fun assert_times(expires_seconds: u64, deadline_seconds: u64) {
@@ -458,15 +437,14 @@ module cactus::payment {
         assert!(order_id.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
         assert!(lock > 0, error::invalid_argument(EZERO_AMOUNT));
         let account = borrow_account(client);
-        assert!(lock <= account.available, error::invalid_argument(EINSUFFICIENT_BALANCE));
+        assert!(lock <= account.escrow.available(), error::invalid_argument(EINSUFFICIENT_BALANCE));
         let used = account.orders.borrow_mut_with_default(order_id, 0);
         assert!(
             *used <= max_total && lock <= max_total - *used,
             error::resource_exhausted(EOVER_ORDER_TOTAL)
         );
         *used += lock;
-        account.available -= lock;
-        account.locked += lock;
+        account.escrow.lock(lock);
     }
 
     fun add_task(client: address, task_id: vector<u8>, task: Task) acquires ClientAccount {
@@ -476,21 +454,21 @@ module cactus::payment {
         tasks.add(task_id, task);
     }
 
-    // Undoes a lock, of which `refund` octas return to the client and to the order.
-    fun release(account: &mut ClientAccount, order_id: vector<u8>, lock: u64, refund: u64) {
-        account.locked -= lock;
-        account.available += refund;
+    // Undoes a lock: `refund` octas return to the client and to the order, the rest comes out.
+    fun release(account: &mut ClientAccount, order_id: vector<u8>, lock: u64, refund: u64): FungibleAsset {
         let used = account.orders.borrow_mut(order_id);
         *used -= refund;
+        account.escrow.release(lock, refund)
     }
 
     // Makes an assigned task `Refunded`.
     fun refund(client: address, task_id: vector<u8>, fault: u8, expired: bool) acquires ClientAccount {
         let account = &mut ClientAccount[client];
         let task = account.tasks.borrow_mut(task_id);
-        let Task::V1 { server, orchestrator, order_id, lock, .. } = *task;
-        task.state = TaskState::Refunded;
-        release(account, order_id, lock, lock);
+        let (server, orchestrator, lock) = (task.server(), task.orchestrator(), task.lock());
+        let order_id = task.order_id();
+        task.refund();
+        fungible_asset::destroy_zero(release(account, order_id, lock, lock));
         if (server_registry::is_authorized(server)) {
             if (fault == FAULT_PROVIDER) reputation::record_failed_by_provider(orchestrator)
             else if (fault == FAULT_USER) reputation::record_failed_by_user(orchestrator);
@@ -506,18 +484,5 @@ module cactus::payment {
         max_total: u64, max_per_task: u64, expires_seconds: u64,
     ): Order {
         Order { chain_id, client, server, order_id, max_total, max_per_task, expires_seconds }
-    }
-
-    #[test_only]
-    public fun unpack_balance_for_test(self: BalanceView): (u64, u64) {
-        (self.available, self.locked)
-    }
-
-    #[test_only]
-    public fun unpack_task_for_test(self: TaskView): (u8, address, address, u64, u64, u64, u64, u64) {
-        (
-            self.state, self.server, self.orchestrator, self.lock,
-            self.orchestrator_paid, self.fee_paid, self.refunded, self.deadline_seconds
-        )
     }
 }

@@ -266,12 +266,28 @@ module cactus::registry {
     // For the other modules
     //
 
-    /// Aborts unless the operator is registered and whitelisted and the node is its own and validated.
-    package fun assert_may_work(operator: address, node_public_key: &vector<u8>) acquires Orchestrator {
-        let record = borrow_orchestrator(operator);
-        assert!(record.whitelisted, error::permission_denied(ENOT_WHITELISTED));
-        let index = index_of_node(&record.nodes, node_public_key);
-        assert!(record.nodes[index].validated, error::permission_denied(ENODE_NOT_VALIDATED));
+    /// Aborts unless the operator is registered.
+    package fun assert_registered(operator: address) {
+        assert!(exists<Orchestrator>(operator), error::not_found(ENOT_REGISTERED));
+    }
+
+    /// Aborts unless the operator is registered and whitelisted.
+    package fun assert_whitelisted(operator: address) acquires Orchestrator {
+        assert!(borrow_orchestrator(operator).whitelisted, error::permission_denied(ENOT_WHITELISTED));
+    }
+
+    /// Aborts unless the operator is registered and the node is its own and validated.
+    package fun assert_validated(operator: address, node_public_key: &vector<u8>) acquires Orchestrator {
+        let nodes = &borrow_orchestrator(operator).nodes;
+        let index = index_of_node(nodes, node_public_key);
+        assert!(nodes[index].validated, error::permission_denied(ENODE_NOT_VALIDATED));
+    }
+
+    /// Whether the operator is registered with this node.
+    package fun has_node(operator: address, node_public_key: &vector<u8>): bool acquires Orchestrator {
+        if (!exists<Orchestrator>(operator)) return false;
+        let (found, _) = find_node(&Orchestrator[operator].nodes, node_public_key);
+        found
     }
 
     //

@@ -4,9 +4,11 @@ module cactus::conservation_tests {
     use std::bcs;
     use aptos_framework::timestamp;
     use cactus::dispute;
+    use cactus::escrow;
     use cactus::payment;
     use cactus::server_registry;
     use cactus::stake;
+    use cactus::task;
     use cactus::treasury;
     use cactus::world::{Self, Person};
 
@@ -65,7 +67,7 @@ module cactus::conservation_tests {
 
     fun move_deposit(state: &mut State, client: &Person) {
         let signer = &world::signer_of(client);
-        let (available, _) = payment::unpack_balance_for_test(payment::balance(world::address_of(client)));
+        let (available, _) = escrow::unpack_for_test(payment::balance(world::address_of(client)));
         let coins = world::coins(world::address_of(client));
         if (random(state, 2) == 0 && coins > 0) payment::deposit(signer, 1 + random(state, coins))
         else if (available > 0) payment::withdraw(signer, 1 + random(state, available));
@@ -74,7 +76,7 @@ module cactus::conservation_tests {
     fun create(state: &mut State, client_index: u64) {
         let client = state.clients[client_index];
         let address = world::address_of(&client);
-        let (available, _) = payment::unpack_balance_for_test(payment::balance(address));
+        let (available, _) = escrow::unpack_for_test(payment::balance(address));
         let i = random(state, 2);
         let (bonded, _, _, _) = stake::unpack_for_test(stake::stake_of(state.operators[i]));
         if (available == 0 || bonded < world::apt()) return;
@@ -102,7 +104,7 @@ module cactus::conservation_tests {
         let task_id = state.tasks[i];
         let client = world::address_of(&state.clients[state.task_clients[i]]);
         let (status, _, _, _, _, _, _, deadline) =
-            payment::unpack_task_for_test(payment::task(client, task_id));
+            task::unpack_for_test(payment::task(client, task_id));
         if (status != 1) return;
         let server = &world::sign_as(SERVER);
         if (timestamp::now_seconds() > deadline) {

@@ -3,6 +3,7 @@
 module cactus::create_task_tests {
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::escrow;
     use cactus::payment;
     use cactus::registry;
     use cactus::stake;
@@ -79,7 +80,7 @@ module cactus::create_task_tests {
     }
 
     fun check_balance(client: &Person, available: u64, locked: u64) {
-        let (a, l) = payment::unpack_balance_for_test(payment::balance(world::address_of(client)));
+        let (a, l) = escrow::unpack_for_test(payment::balance(world::address_of(client)));
         assert!(a == available && l == locked, 1);
         world::assert_conserved(vector[world::address_of(client), SERVER, OPERATOR]);
     }
@@ -174,7 +175,7 @@ module cactus::create_task_tests {
         let other = request(world::client(1000), r.node);
         send(other);
         let (other_client, first_client) = (world::address_of(&other.client), world::address_of(&r.client));
-        let (available, locked) = payment::unpack_balance_for_test(payment::balance(other_client));
+        let (available, locked) = escrow::unpack_for_test(payment::balance(other_client));
         assert!(available == 700 && locked == 300, 2);
         assert!(payment::order_used(first_client, world::id(2)) == 300, 3);
         world::assert_conserved(vector[first_client, other_client, SERVER, OPERATOR]);

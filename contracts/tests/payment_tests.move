@@ -3,10 +3,12 @@
 module cactus::payment_tests {
     use cactus::config;
     use cactus::dispute;
+    use cactus::escrow;
     use cactus::payment;
     use cactus::registry;
     use cactus::reputation;
     use cactus::server_registry;
+    use cactus::task;
     use cactus::treasury;
     use cactus::world::{Self, Person};
 
@@ -46,7 +48,7 @@ module cactus::payment_tests {
     }
 
     fun check_balance(client: &Person, available: u64, locked: u64) {
-        let (a, l) = payment::unpack_balance_for_test(payment::balance(world::address_of(client)));
+        let (a, l) = escrow::unpack_for_test(payment::balance(world::address_of(client)));
         assert!(a == available, a);
         assert!(l == locked, l);
         world::assert_conserved(vector[world::address_of(client), SERVER, OPERATOR, STRANGER]);
@@ -54,7 +56,7 @@ module cactus::payment_tests {
 
     fun check_task(client: &Person, state: u8, orchestrator: u64, fees: u64, refund: u64) {
         let (s, server, operator, lock, o, f, r, deadline) =
-            payment::unpack_task_for_test(payment::task(world::address_of(client), world::id(1)));
+            task::unpack_for_test(payment::task(world::address_of(client), world::id(1)));
         assert!(s == state && o == orchestrator && f == fees && r == refund, 1);
         assert!(server == SERVER && operator == OPERATOR && lock == LOCK, 2);
         assert!(deadline == world::now() + 600, 3);
@@ -92,7 +94,7 @@ module cactus::payment_tests {
         check_balance(&client, 0, 0);
         assert!(used(&client) == 0, 1);
         let (state, _, _, _, _, _, _, _) =
-            payment::unpack_task_for_test(payment::task(world::address_of(&client), world::id(1)));
+            task::unpack_for_test(payment::task(world::address_of(&client), world::id(1)));
         assert!(state == 0, 2);
     }
 
@@ -101,7 +103,7 @@ module cactus::payment_tests {
         world::start();
         let client = world::client(5);
         let (state, server, _, lock, _, _, _, _) =
-            payment::unpack_task_for_test(payment::task(world::address_of(&client), world::id(1)));
+            task::unpack_for_test(payment::task(world::address_of(&client), world::id(1)));
         assert!(state == 0 && server == @0x0 && lock == 0 && used(&client) == 0, 1);
     }
 

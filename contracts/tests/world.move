@@ -14,6 +14,7 @@ module cactus::world {
     use cactus::channel;
     use cactus::config;
     use cactus::dispute;
+    use cactus::escrow;
     use cactus::payment;
     use cactus::registry;
     use cactus::server_registry;
@@ -169,7 +170,7 @@ module cactus::world {
         let total = treasury::balance();
         everyone.for_each_ref(|who| {
             let who = *who;
-            let (available, locked) = payment::unpack_balance_for_test(payment::balance(who));
+            let (available, locked) = escrow::unpack_for_test(payment::balance(who));
             assert!(payment::vault_balance(who) == available + locked, 9001);
             let (bonded, unbonding, withdrawable, _) = stake::unpack_for_test(stake::stake_of(who));
             assert!(stake::vault_balance(who) == bonded + unbonding, 9002);
