@@ -96,6 +96,8 @@ pub struct Limits {
     pub drain_ms: u64,
     /// How long open intents may still travel to the chain after that; the next start carries on.
     pub flush_ms: u64,
+    /// Between two looks at everything that is open, for outcomes that were missed.
+    pub reconcile_ms: u64,
     /// The part of a stake that may be owed in unsettled tasks, in thousandths.
     pub exposure_milli: u32,
 }
@@ -119,6 +121,7 @@ impl Default for Limits {
             lock_seconds: 3_600,
             drain_ms: 30_000,
             flush_ms: 5_000,
+            reconcile_ms: 20_000,
             exposure_milli: 500,
         }
     }

@@ -92,7 +92,9 @@ impl Config {
             limits.attempts,
         ];
         ensure!(
-            counts.iter().all(|c| *c > 0) && limits.default_max_tokens > 0,
+            counts.iter().all(|c| *c > 0)
+                && limits.default_max_tokens > 0
+                && limits.reconcile_ms > 0,
             "no limit may be 0"
         );
         // The whole request travels to the node in one frame.

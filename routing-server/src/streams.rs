@@ -10,7 +10,13 @@ use std::{
 /// Answers under way.
 #[derive(Debug, Default)]
 pub struct Streams {
-    by_payer: Mutex<HashMap<Address, usize>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    total: usize,
+    by_payer: HashMap<Address, usize>,
 }
 
 /// One answer under way, counted while it lives.
@@ -30,31 +36,33 @@ impl Streams {
         payer: Address,
         (total, per_payer): (usize, usize),
     ) -> Result<Stream, ApiError> {
-        let mut by_payer = lock(&self.by_payer);
+        let mut counts = lock(&self.counts);
         let busy = |code, message: &str| {
             let message = message.into();
             Err(ApiError::Busy { code, message })
         };
-        if by_payer.values().sum::<usize>() >= total {
+        if counts.total >= total {
             return busy("overloaded", "this server is at its limit; try again");
         }
-        let count = by_payer.entry(payer).or_default();
+        let count = counts.by_payer.entry(payer).or_default();
         if *count >= per_payer {
             let text = "too many answers under way for this account; wait for some to end";
             return busy("rate_limit_exceeded", text);
         }
         *count += 1;
+        counts.total += 1;
         Ok(Stream { streams: Arc::clone(self), payer })
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut by_payer = lock(&self.streams.by_payer);
-        if let Some(count) = by_payer.get_mut(&self.payer) {
+        let mut counts = lock(&self.streams.counts);
+        counts.total -= 1;
+        if let Some(count) = counts.by_payer.get_mut(&self.payer) {
             *count -= 1;
             if *count == 0 {
-                by_payer.remove(&self.payer);
+                counts.by_payer.remove(&self.payer);
             }
         }
     }

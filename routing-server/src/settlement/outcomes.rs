@@ -9,9 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks at everything that is open, for outcomes that were missed.
-const RECONCILE_PERIOD: Duration = Duration::from_secs(20);
-
 /// Where a task's lock went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Amounts {
@@ -31,7 +28,8 @@ pub async fn follow(
     mut settled: broadcast::Receiver<Settled>,
     shutdown: CancellationToken,
 ) {
-    let mut period = tokio::time::interval(RECONCILE_PERIOD);
+    let period = Duration::from_millis(app.config.limits.reconcile_ms);
+    let mut period = tokio::time::interval(period);
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,

@@ -4,11 +4,12 @@ use crate::support::{
     apt,
     chain::Closed,
     client::{Client, refusal},
-    eventually,
+    eventually, limits,
     node::{Identity, Node},
-    spawn_app,
+    spawn_app, spawn_app_with,
 };
 use cactus_protocol::{Octas, auth::ORDER_HEADER};
+use cactus_routing_server::Limits;
 use reqwest::Method;
 use serde_json::json;
 use std::sync::atomic::Ordering::SeqCst;
@@ -143,4 +144,21 @@ async fn a_lock_that_the_chain_refuses_ends_as_refunded() {
     assert!(settled["payment"].is_null());
     let paid = |(_, how): &(_, Closed)| matches!(how, Closed::Paid { .. });
     assert!(!app.chain.closed().iter().any(paid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_the_chain_would_not_end_returns_after_its_deadline() {
+    let limits = Limits { task_ms: 900, lock_seconds: 1, reconcile_ms: 50, ..limits() };
+    let app = spawn_app_with(limits);
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    app.chain.refuses_ends.store(true, SeqCst);
+    let response = client.chat(json!({})).await;
+    assert_eq!(response.status(), 200);
+    let task = response.headers()["x-cactus-task"].to_str().unwrap();
+    let settled = app.settled(task).await;
+    assert_eq!(settled["state"], "refunded");
+    assert_eq!(settled["payment"]["refund_octas"], settled["lock_octas"]);
+    assert_eq!(app.chain.closed()[0].1, Closed::Expired);
+    assert_eq!(app.chain.balance_of(client.key.address()).available, apt(10));
 }

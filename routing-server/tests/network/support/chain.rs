@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 pub enum Closed {
     Paid { prompt: u32, output: u32 },
     Failed(Fault),
+    Expired,
 }
 
 #[derive(Default)]
@@ -50,6 +51,8 @@ pub struct TestChain {
     pub answers: AtomicBool,
     /// Whether carriers work now.
     pub executes: AtomicBool,
+    /// Whether the contract refuses to end tasks.
+    pub refuses_ends: AtomicBool,
 }
 
 impl TestChain {
@@ -65,6 +68,7 @@ impl TestChain {
             carries: AtomicBool::new(true),
             answers: AtomicBool::new(true),
             executes: AtomicBool::new(true),
+            refuses_ends: AtomicBool::new(false),
         })
     }
 
@@ -147,6 +151,13 @@ impl State {
             }
             Call::FailTask { client, task_id, fault } => {
                 self.close(client, task_id, (Octas(0), Closed::Failed(fault)))
+            }
+            Call::RefundExpired { client, task_id } => {
+                let (info, ..) = self.tasks.get(&task_id).ok_or("no such task")?;
+                if super::client::now_ms() / 1000 <= info.deadline_seconds {
+                    return Err("not expired".into());
+                }
+                self.close(client, task_id, (Octas(0), Closed::Expired))
             }
             other => Err(format!("unexpected {other:?}")),
         }
@@ -251,7 +262,13 @@ impl TestCarrier {
         for row in sqlx::query(query).fetch_all(&self.pool).await? {
             let id: String = row.try_get("id")?;
             let call: Call = aptos_bcs::from_bytes(row.try_get::<&[u8], _>("call")?).unwrap();
-            let outcome = match self.chain.state.lock().unwrap().execute(call) {
+            let is_end = matches!(call, Call::CompleteTask { .. } | Call::FailTask { .. });
+            let result = if is_end && self.chain.refuses_ends.load(SeqCst) {
+                Err("refused".to_owned())
+            } else {
+                self.chain.state.lock().unwrap().execute(call)
+            };
+            let outcome = match result {
                 Ok(events) => Outcome::Confirmed {
                     hash: format!("0xhash-of-{id}"),
                     version: 1,
