@@ -65,7 +65,12 @@ impl Account {
     }
 
     /// Signs a spending mandate for this server.
-    pub fn order(&self, max_total: Octas, max_per_task: Octas, seconds: u64) -> Result<SignedOrder> {
+    pub fn order(
+        &self,
+        max_total: Octas,
+        max_per_task: Octas,
+        seconds: u64,
+    ) -> Result<SignedOrder> {
         let order = Order {
             chain_id: self.scope.chain_id,
             client: self.key.address(),
@@ -79,7 +84,12 @@ impl Account {
     }
 
     /// A request signed by the wallet.
-    pub fn request(&self, method: Method, path: &str, body: Vec<u8>) -> Result<reqwest::RequestBuilder> {
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<reqwest::RequestBuilder> {
         let claim = RequestClaim {
             client: self.key.address(),
             server: self.server,
@@ -98,7 +108,13 @@ impl Account {
     }
 
     /// Sends a signed request and reads the JSON answer.
-    pub async fn call(&self, method: Method, path: &str, body: Vec<u8>, order: Option<&SignedOrder>) -> Result<Value> {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+        order: Option<&SignedOrder>,
+    ) -> Result<Value> {
         let mut request = self.request(method, path, body)?.timeout(ANSWER_LIMIT);
         if let Some(order) = order {
             request = request.header(ORDER_HEADER, order.to_header());
@@ -108,7 +124,11 @@ impl Account {
 
     /// Asks for a streamed answer, paid by a one-shot order of at most `max_cost`. `body` is
     /// OpenAI's chat completion request.
-    pub async fn chat(&self, mut body: Value, max_cost: Octas) -> Result<impl Stream<Item = Result<ChatEvent>> + use<>> {
+    pub async fn chat(
+        &self,
+        mut body: Value,
+        max_cost: Octas,
+    ) -> Result<impl Stream<Item = Result<ChatEvent>> + use<>> {
         body["stream"] = true.into();
         body["stream_options"] = serde_json::json!({ "include_usage": true });
         let order = self.order(max_cost, max_cost, ORDER_SECONDS)?;

@@ -68,10 +68,18 @@ fn refusal(status: StatusCode, error: &Value) -> anyhow::Error {
     let message = error["message"].as_str().unwrap_or("no reason given");
     let code = error["code"].as_str().unwrap_or("no code");
     let help = match status {
-        StatusCode::PAYMENT_REQUIRED => "put coins in with `cactus deposit 1`; `cactus balance` shows what is there",
-        StatusCode::UNAUTHORIZED => "check the clock of this machine, and --home for the right wallet",
-        StatusCode::NOT_FOUND => "`cactus models` lists what is on offer; ids are printed by `cactus chat`",
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "all nodes are busy; try again in a moment",
+        StatusCode::PAYMENT_REQUIRED => {
+            "put coins in with `cactus deposit 1`; `cactus balance` shows what is there"
+        }
+        StatusCode::UNAUTHORIZED => {
+            "check the clock of this machine, and --home for the right wallet"
+        }
+        StatusCode::NOT_FOUND => {
+            "`cactus models` lists what is on offer; ids are printed by `cactus chat`"
+        }
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            "all nodes are busy; try again in a moment"
+        }
         _ if status.is_server_error() => "this is the server's fault; its log has the trace id",
         _ => "see `cactus chat --help`",
     };

@@ -18,7 +18,9 @@ impl Session {
     pub fn new(network: NetworkArgs) -> Result<Self> {
         let home = match &network.home {
             Some(home) => home.clone(),
-            None => env::home_dir().context("there is no home directory; use --home")?.join(".cactus"),
+            None => {
+                env::home_dir().context("there is no home directory; use --home")?.join(".cactus")
+            }
         };
         let contract = network.contract.unwrap_or(Address(cactus_localnet::CONTRACT_ADDRESS.0));
         Ok(Self { network, contract, home })

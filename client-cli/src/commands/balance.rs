@@ -15,6 +15,9 @@ pub async fn run(session: &Session) -> Result<()> {
     }
     println!("address    {address}");
     println!("coins      {coins}");
-    println!("deposited  {} available, {} locked in running tasks", deposit.available, deposit.locked);
+    println!(
+        "deposited  {} available, {} locked in running tasks",
+        deposit.available, deposit.locked
+    );
     Ok(())
 }

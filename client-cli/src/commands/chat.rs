@@ -69,7 +69,10 @@ pub async fn first_model(account: &Account) -> Result<String> {
     let models: Models = account.router.get("/v1/models").await?;
     let first = models.data.into_iter().next().map(|model| model.id);
     first.ok_or_else(|| {
-        Helpful::error("no model is on offer", "wait for an orchestrator; `cactus nodes` lists them")
+        Helpful::error(
+            "no model is on offer",
+            "wait for an orchestrator; `cactus nodes` lists them",
+        )
     })
 }
 
@@ -101,7 +104,12 @@ impl Chat {
     }
 
     async fn talk(&mut self) -> Result<()> {
-        eprintln!("{} — {} to start over, {} or Ctrl-D to leave", self.model, style("/clear").cyan(), style("/exit").cyan());
+        eprintln!(
+            "{} — {} to start over, {} or Ctrl-D to leave",
+            self.model,
+            style("/clear").cyan(),
+            style("/exit").cyan()
+        );
         let mut editor = DefaultEditor::new()?;
         let preamble = self.messages.len();
         loop {
@@ -134,7 +142,11 @@ impl Chat {
     }
 
     /// Asks and remembers question and answer.
-    async fn ask(&mut self, prompt: &str, mut show: impl FnMut(&str) -> Result<()>) -> Result<Answer> {
+    async fn ask(
+        &mut self,
+        prompt: &str,
+        mut show: impl FnMut(&str) -> Result<()>,
+    ) -> Result<Answer> {
         self.messages.push(json!({ "role": "user", "content": prompt }));
         let mut body = json!({
             "model": self.model,
@@ -173,7 +185,10 @@ pub async fn ask(
             }
         }
     }
-    Err(Helpful::error("the answer broke off before its end", "ask again; an unfinished answer is refunded"))
+    Err(Helpful::error(
+        "the answer broke off before its end",
+        "ask again; an unfinished answer is refunded",
+    ))
 }
 
 fn print_now(text: &str) -> Result<()> {
@@ -183,8 +198,8 @@ fn print_now(text: &str) -> Result<()> {
 
 fn footer(answer: &Answer) -> String {
     let mut parts = Vec::new();
-    if let Some(node) = answer.cactus["node"].as_str() {
-        parts.push(format!("by {}", shorten(node)));
+    if let Some(operator) = answer.cactus["operator"].as_str() {
+        parts.push(format!("by {}", shorten(operator)));
     }
     if let Some(verdict) = answer.cactus["verdict"].as_str() {
         parts.push(verdict.to_owned());

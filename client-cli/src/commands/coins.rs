@@ -9,11 +9,17 @@ use serde_json::json;
 pub async fn faucet(session: &Session, amount: Octas) -> Result<()> {
     let (key, ledger) = (session.wallet()?, session.ledger().await?);
     ledger.fund(key.address(), amount).await.map_err(|e| {
-        Helpful::error(e.to_string(), "faucets exist on test networks only; elsewhere send APT to your address")
+        Helpful::error(
+            e.to_string(),
+            "faucets exist on test networks only; elsewhere send APT to your address",
+        )
     })?;
     let balance = ledger.coin_balance(key.address()).await?;
     if session.network.json {
-        println!("{}", json!({ "address": key.address(), "octas": amount, "balance_octas": balance }));
+        println!(
+            "{}",
+            json!({ "address": key.address(), "octas": amount, "balance_octas": balance })
+        );
     } else {
         println!("received {amount}; you have {balance}");
     }
@@ -22,7 +28,8 @@ pub async fn faucet(session: &Session, amount: Octas) -> Result<()> {
 
 pub async fn deposit(session: &Session, amount: Octas) -> Result<()> {
     let (key, ledger) = (session.wallet()?, session.ledger().await?);
-    let help = "get test coins with `cactus faucet`, or send APT to the address of `cactus wallet show`";
+    let help =
+        "get test coins with `cactus faucet`, or send APT to the address of `cactus wallet show`";
     submit(session, &ledger, &key, Call::Deposit { amount }, help).await
 }
 
@@ -32,12 +39,21 @@ pub async fn withdraw(session: &Session, amount: Octas) -> Result<()> {
     submit(session, &ledger, &key, Call::Withdraw { amount }, help).await
 }
 
-async fn submit(session: &Session, ledger: &Ledger, key: &SecretKey, call: Call, help: &str) -> Result<()> {
+async fn submit(
+    session: &Session,
+    ledger: &Ledger,
+    key: &SecretKey,
+    call: Call,
+    help: &str,
+) -> Result<()> {
     let committed = ledger.submit_and_wait(key, call).await.map_err(|error| match error {
-        SubmitError::Aborted { .. } | SubmitError::Unfunded { .. } => Helpful::error(error.to_string(), help),
+        SubmitError::Aborted { .. } | SubmitError::Unfunded { .. } => {
+            Helpful::error(error.to_string(), help)
+        }
         other => other.into(),
     })?;
-    let balance = ledger.client_balance(key.address()).await.context("cannot read the new balance")?;
+    let balance =
+        ledger.client_balance(key.address()).await.context("cannot read the new balance")?;
     if session.network.json {
         println!("{}", json!({ "transaction": committed.hash, "deposit": balance }));
     } else {

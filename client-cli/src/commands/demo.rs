@@ -19,8 +19,8 @@ use anyhow::{Context, Result};
 use cactus_devnet::{Network, NetworkPlan, OrchestratorPlan};
 use cactus_protocol::Octas;
 use render::Names;
+use report::{AnswerReport, Balanced, Conversation, Report};
 pub use report::{Candidate, Payment};
-use report::{AnswerReport, Balanced, DemoPrompt, Report};
 use serde_json::json;
 use std::{
     io::{Write, stdout},
@@ -108,14 +108,14 @@ impl<'a> Demonstration<'a> {
     async fn run(&self, started: Instant) -> Result<Report> {
         let client = self.account.key.address();
         let before = self.network.balances(client).await?;
-        let prompts: Vec<DemoPrompt> = cactus_devnet::DEMONSTRATION
+        let conversations: Vec<Conversation> = cactus_devnet::DEMONSTRATION
             .lines()
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()
             .context("the model's demonstration prompts cannot be read")?;
         let mut answers = Vec::new();
-        for (index, prompt) in prompts.iter().enumerate() {
-            answers.push(self.show(index, prompts.len(), &prompt.prompt).await?);
+        for (index, conversation) in conversations.iter().enumerate() {
+            answers.push(self.show(index, conversations.len(), conversation).await?);
         }
         let after = self.network.balances(client).await?;
         let conserved = before.conserved() && after.conserved();
@@ -124,14 +124,20 @@ impl<'a> Demonstration<'a> {
     }
 
     /// Asks one question and follows its money to the end.
-    async fn show(&self, index: usize, count: usize, prompt: &str) -> Result<AnswerReport> {
+    async fn show(
+        &self,
+        index: usize,
+        count: usize,
+        conversation: &Conversation,
+    ) -> Result<AnswerReport> {
+        let prompt = conversation.prompt();
         if !self.json {
             render::question(index, count, prompt);
         }
         let model = chat::first_model(&self.account).await?;
         let body = json!({
             "model": model,
-            "messages": [{ "role": "user", "content": prompt }],
+            "messages": conversation.messages,
             "max_tokens": MAX_TOKENS,
             "temperature": 0,
         });
@@ -164,6 +170,7 @@ fn describe(prompt: &str, model: String, answer: Answer, view: TaskView) -> Answ
         tokens_per_s: answer.tokens_per_second(),
         text: answer.text,
         node: view.node,
+        operator: view.operator,
         candidates: view.candidates,
         verdict: view.verdict.unwrap_or_else(|| "none".to_owned()),
         payment: view.payment,

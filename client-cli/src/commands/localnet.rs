@@ -10,8 +10,9 @@ use std::net::{Ipv4Addr, TcpListener};
 const CHAIN_ID: u8 = 4;
 
 pub async fn run(args: LocalnetArgs, json: bool) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port))
-        .with_context(|| format!("cannot listen on port {}; choose another with --port", args.port))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, args.port)).with_context(|| {
+        format!("cannot listen on port {}; choose another with --port", args.port)
+    })?;
     let url = format!("http://{}", listener.local_addr()?);
     let chain = Localnet::open(LocalnetConfig { data_dir: args.data_dir, chain_id: CHAIN_ID })?;
     if json {

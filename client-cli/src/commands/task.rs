@@ -4,7 +4,8 @@ use super::demo::{Candidate, Payment};
 use crate::{commands::chat::shorten, router::Router, session::Session};
 use anyhow::{Context, Result};
 use cactus_protocol::TaskId;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use std::time::Duration;
 
 /// How long a payment may take to be confirmed: a block and a round trip, many times over.
@@ -12,12 +13,14 @@ const FINAL_LIMIT: Duration = Duration::from_secs(30);
 const FINAL_POLL: Duration = Duration::from_millis(20);
 
 /// What `/v1/tasks/{id}` says.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct TaskView {
     pub id: String,
     pub state: String,
     pub model: String,
+    /// The node's key, and the account of its operator, who is paid.
     pub node: String,
+    pub operator: String,
     pub candidates: Vec<Candidate>,
     pub verdict: Option<String>,
     pub payment: Option<Payment>,
@@ -46,20 +49,21 @@ pub async fn wait_until_final(router: &Router, id: &str) -> Result<TaskView> {
 }
 
 pub async fn run(session: &Session, id: TaskId) -> Result<()> {
-    let view: TaskView = session.public_router()?.get(&format!("/v1/tasks/{id}")).await?;
+    let document: Value = session.public_router()?.get(&format!("/v1/tasks/{id}")).await?;
     if session.network.json {
-        println!("{}", serde_json::to_string(&view)?);
+        println!("{document}");
         return Ok(());
     }
+    let view: TaskView = serde_json::from_value(document)?;
     println!("task      {}", view.id);
     println!("state     {}", view.state);
     println!("model     {}", view.model);
-    println!("answered  {}", view.node);
+    println!("answered  {}", view.operator);
     println!("verdict   {}", view.verdict.as_deref().unwrap_or("none yet"));
     for candidate in &view.candidates {
         let terms: Vec<String> =
             candidate.terms.iter().map(|(term, value)| format!("{term} {value:.2}")).collect();
-        let name = shorten(&candidate.node);
+        let name = shorten(&candidate.operator);
         println!("eligible  {name} {:.3}  {}", candidate.score, terms.join("  "));
     }
     match &view.payment {

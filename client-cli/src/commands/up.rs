@@ -47,7 +47,8 @@ fn announce(session: &Session, network: &Network) {
     let (router, chain, contract) = (network.router_url(), network.chain_url(), network.contract());
     let wallet = session.wallet_path();
     if session.network.json {
-        let ready = json!({ "router": router, "chain": chain, "contract": contract, "wallet": wallet });
+        let ready =
+            json!({ "router": router, "chain": chain, "contract": contract, "wallet": wallet });
         println!("{ready}");
         return;
     }
@@ -67,7 +68,8 @@ fn announce(session: &Session, network: &Network) {
 
 fn listen(port: u16, flag: &str) -> Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|e| {
-        let help = format!("another network may be running; choose another port with {flag}, 0 for any");
+        let help =
+            format!("another network may be running; choose another port with {flag}, 0 for any");
         Helpful::error(format!("cannot listen on port {port}: {e}"), help)
     })
 }

@@ -53,8 +53,7 @@ impl Admin {
         let known = self.ledger.server(key.address()).await?;
         if known.is_none() {
             let bond = Octas(self.ledger.parameter("min_server_bond").await?);
-            let call =
-                Call::RegisterServer { url: url.to_owned(), public_key: key.public(), bond };
+            let call = Call::RegisterServer { url: url.to_owned(), public_key: key.public(), bond };
             self.ledger.submit_and_wait(key, call).await?;
         }
         if !known.is_some_and(|server| server.authorized) {
@@ -74,7 +73,8 @@ impl Admin {
             }
         };
         let info = time::timeout(REGISTER_LIMIT, registered).await;
-        let info = info.with_context(|| format!("operator {operator} did not register in time"))??;
+        let info =
+            info.with_context(|| format!("operator {operator} did not register in time"))??;
         if !info.whitelisted {
             self.submit(Call::Whitelist { operator, allowed: true }).await?;
         }

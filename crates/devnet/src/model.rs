@@ -2,7 +2,10 @@
 //! to the data directory when first needed.
 
 use anyhow::{Context, Result};
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 macro_rules! files {
     ($($name:literal),* $(,)?) => {
@@ -19,7 +22,8 @@ const FILES: [(&str, &[u8]); 6] = files![
     "tokenizer_config.json",
 ];
 
-/// Prompts that show what sprout can do: one JSON object a line with `prompt` and `answer`.
+/// Conversations that show what sprout can do: one JSON object a line, with OpenAI's `messages`
+/// and the answer that is right.
 pub const DEMONSTRATION: &str = include_str!("../../../models/sprout/demo.jsonl");
 
 /// Writes the model below `data_dir` unless it is there already, and returns its directory.

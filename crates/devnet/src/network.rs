@@ -9,16 +9,22 @@ use crate::{
 use anyhow::{Context, Result};
 use cactus_ledger::{Call, Ledger, LedgerConfig};
 use cactus_localnet::{CONTRACT_ADDRESS, LOCALNET_CHAIN_ID, Localnet, LocalnetConfig};
-use cactus_orchestrator::Config as OrchestratorConfig;
+use cactus_orchestrator::{Config as OrchestratorConfig, Timing};
 use cactus_protocol::{Address, Octas, SecretKey};
 use cactus_routing_server::Config as RouterConfig;
 use serde::Deserialize;
 use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
-use tokio::{task::JoinHandle, time};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinHandle,
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 /// How long the orchestrators may take to load their models, register and link.
 const READY_LIMIT: Duration = Duration::from_secs(120);
+/// Links are refused until the validator has let an operator in, which takes a few blocks.
+const FIRST_RETRY: Duration = Duration::from_millis(25);
 /// Between two looks at the list of nodes.
 const READY_POLL: Duration = Duration::from_millis(20);
 
@@ -49,6 +55,8 @@ struct Part {
     name: String,
     stop: CancellationToken,
     running: JoinHandle<Result<()>>,
+    /// An orchestrator's own runtime: like its own machine, it can lose power.
+    machine: Option<Runtime>,
 }
 
 impl Part {
@@ -57,12 +65,30 @@ impl Part {
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        Self { name: name.to_owned(), running: tokio::spawn(run(stop.clone())), stop }
+        let running = tokio::spawn(run(stop.clone()));
+        Self { name: name.to_owned(), stop, running, machine: None }
+    }
+
+    fn spawn_on_own_machine<F>(
+        name: String,
+        run: impl FnOnce(CancellationToken) -> F,
+    ) -> Result<Self>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let machine = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let stop = CancellationToken::new();
+        let running = machine.spawn(run(stop.clone()));
+        Ok(Self { name, stop, running, machine: Some(machine) })
     }
 
     async fn end(self) -> Result<()> {
         self.stop.cancel();
-        self.running.await?.with_context(|| format!("{} ended badly", self.name))
+        let outcome = self.running.await;
+        if let Some(machine) = self.machine {
+            machine.shutdown_background();
+        }
+        outcome?.with_context(|| format!("{} ended badly", self.name))
     }
 }
 
@@ -90,12 +116,12 @@ impl Network {
         let opened = Localnet::open(LocalnetConfig { data_dir, chain_id: LOCALNET_CHAIN_ID });
         let chain = Arc::new(opened.context("the chain does not open")?);
         let served = Arc::clone(&chain);
-        let part = Part::spawn("the chain", |stop| async move {
-            Ok(served.serve(listener, stop).await?)
-        });
+        let part =
+            Part::spawn("the chain", |stop| async move { Ok(served.serve(listener, stop).await?) });
         let (url, faucet_url) = (format!("{root}/v1"), Some(root.clone()));
         let contract = Address(CONTRACT_ADDRESS.0);
-        let ledger = Ledger::connect(LedgerConfig { url: url.clone(), faucet_url, contract }).await?;
+        let ledger =
+            Ledger::connect(LedgerConfig { url: url.clone(), faucet_url, contract }).await?;
         let admin = Admin::new(ledger.clone()).await?;
         Ok(Self {
             chain,
@@ -110,7 +136,12 @@ impl Network {
     }
 
     /// Registers and authorises the routing server where that is missing, and starts it.
-    async fn start_router(&mut self, keys: &KeyStore, data_dir: &Path, listener: TcpListener) -> Result<()> {
+    async fn start_router(
+        &mut self,
+        keys: &KeyStore,
+        data_dir: &Path,
+        listener: TcpListener,
+    ) -> Result<()> {
         let key = keys.load_or_create("server")?;
         self.server = key.address();
         self.router_url = format!("http://{}", listener.local_addr()?);
@@ -127,7 +158,12 @@ impl Network {
     }
 
     /// The orchestrator funds itself from the faucet, registers, stakes and dials, as on a GPU box.
-    fn start_orchestrator(&mut self, keys: &KeyStore, model: &Path, plan: OrchestratorPlan) -> Result<()> {
+    fn start_orchestrator(
+        &mut self,
+        keys: &KeyStore,
+        model: &Path,
+        plan: OrchestratorPlan,
+    ) -> Result<()> {
         let operator_key = keys.load_or_create(&plan.name)?;
         let node_key = keys.load_or_create(&format!("{}-node", plan.name))?;
         let faucet_url = self.chain_url.strip_suffix("/v1").map(str::to_owned);
@@ -141,11 +177,11 @@ impl Network {
             stake: plan.stake,
             slots: plan.slots,
             tokens_per_second_limit: plan.tokens_per_second_limit,
+            timing: Timing { first_retry: FIRST_RETRY, ..Timing::default() },
             ..OrchestratorConfig::new(ledger, operator_key, node_key)
         };
-        let part = Part::spawn(&format!("orchestrator {}", plan.name), |stop| {
-            cactus_orchestrator::run(config, stop)
-        });
+        let name = format!("orchestrator {}", plan.name);
+        let part = Part::spawn_on_own_machine(name, |stop| cactus_orchestrator::run(config, stop))?;
         self.parts.insert(self.operators.len() + 1, part);
         self.operators.push(Operator { plan, address });
         Ok(())
@@ -171,7 +207,9 @@ impl Network {
             }
             Ok(())
         };
-        time::timeout(READY_LIMIT, waiting).await.context("the orchestrators are not linked in time")?
+        time::timeout(READY_LIMIT, waiting)
+            .await
+            .context("the orchestrators are not linked in time")?
     }
 
     async fn linked_nodes(&self) -> usize {
@@ -196,6 +234,17 @@ impl Network {
             outcome = outcome.and(part.end().await);
         }
         outcome
+    }
+
+    /// Takes an orchestrator away without a word, as a power failure does. Does nothing to one
+    /// that is gone already.
+    pub fn kill_orchestrator(&mut self, name: &str) {
+        let of_name = |part: &Part| part.name == format!("orchestrator {name}");
+        if let Some(index) = self.parts.iter().position(of_name)
+            && let Some(machine) = self.parts.remove(index).machine
+        {
+            machine.shutdown_background();
+        }
     }
 
     /// Gives a client coins and a deposit.

@@ -12,7 +12,11 @@ pub type Names = BTreeMap<String, String>;
 
 pub fn network(network: &Network, seconds: f64) {
     println!("{} in {seconds:.1} s", style("A network of your own, ready").bold());
-    println!("  chain     {} (contract {})", network.chain_url(), shorten(&network.contract().to_string()));
+    println!(
+        "  chain     {} (contract {})",
+        network.chain_url(),
+        shorten(&network.contract().to_string())
+    );
     println!("  router    {}", network.router_url());
     for operator in network.operators() {
         let plan = &operator.plan;
@@ -38,13 +42,21 @@ pub fn question(index: usize, count: usize, prompt: &str) {
 
 pub fn answer(answer: &AnswerReport, names: &Names) {
     println!();
-    candidates(&answer.candidates, &answer.node, names);
+    candidates(&answer.candidates, &answer.operator, names);
     let speed = answer.tokens_per_s.map(|s| format!(" · {s:.0} tokens/s")).unwrap_or_default();
     let verdict = match answer.verdict.as_str() {
         "verified" => style("verified").green(),
         other => style(other).red(),
     };
-    line("answered", &format!("{} · first token {} ms · {} tokens{speed}", name(names, &answer.node), answer.ttft_ms, answer.output_tokens));
+    line(
+        "answered",
+        &format!(
+            "{} · first token {} ms · {} tokens{speed}",
+            name(names, &answer.operator),
+            answer.ttft_ms,
+            answer.output_tokens
+        ),
+    );
     line("verdict", &verdict.to_string());
     match &answer.payment {
         Some(paid) => payment(paid),
@@ -56,8 +68,13 @@ fn candidates(candidates: &[Candidate], chosen: &str, names: &Names) {
     for (index, candidate) in candidates.iter().enumerate() {
         let terms: Vec<String> =
             candidate.terms.iter().map(|(term, value)| format!("{term} {value:.2}")).collect();
-        let row = format!("{} {:.3}  {}", column(&name(names, &candidate.node), 9), candidate.score, terms.join("  "));
-        let row = if candidate.node == chosen { style(row).green() } else { style(row).dim() };
+        let row = format!(
+            "{} {:.3}  {}",
+            column(&name(names, &candidate.operator), 9),
+            candidate.score,
+            terms.join("  ")
+        );
+        let row = if candidate.operator == chosen { style(row).green() } else { style(row).dim() };
         line(if index == 0 { "eligible" } else { "" }, &row.to_string());
     }
 }
@@ -65,7 +82,9 @@ fn candidates(candidates: &[Candidate], chosen: &str, names: &Names) {
 fn payment(paid: &Payment) {
     let moved = format!(
         "{} to the orchestrator, {} fee, {} back",
-        octas(paid.orchestrator_octas), octas(paid.fee_octas), octas(paid.refund_octas),
+        octas(paid.orchestrator_octas),
+        octas(paid.fee_octas),
+        octas(paid.refund_octas),
     );
     line("paid", &format!("{moved} · {}", style(shorten(&paid.transaction)).dim()));
 }
@@ -93,13 +112,20 @@ pub fn summary(report: &Report) {
     let verified = report.answers.iter().filter(|a| a.verdict == "verified").count();
     let paid = report.answers.iter().filter(|a| a.payment.is_some()).count();
     let count = report.answers.len();
-    println!("  {verified} of {count} answers verified, {paid} of {count} paid, in {:.1} s", report.seconds);
+    println!(
+        "  {verified} of {count} answers verified, {paid} of {count} paid, in {:.1} s",
+        report.seconds
+    );
 }
 
 fn conservation(before: &Balances, after: &Balances, conserved: bool) {
     let burned = before.supply.saturating_sub(after.supply);
     if conserved {
-        println!("  {} every coin is accounted for; {} went to gas", style("✓").green(), octas(burned));
+        println!(
+            "  {} every coin is accounted for; {} went to gas",
+            style("✓").green(),
+            octas(burned)
+        );
     } else {
         println!("  {} sum and supply differ: coins were lost or made", style("✗").red());
     }
@@ -115,7 +141,12 @@ fn in_contract(role: Role) -> &'static str {
 }
 
 fn row(name: &str, before: Octas, after: Octas) {
-    println!("  {} {} {}", column(name, 22), right(&grouped(before.0), 20), right(&grouped(after.0), 20));
+    println!(
+        "  {} {} {}",
+        column(name, 22),
+        right(&grouped(before.0), 20),
+        right(&grouped(after.0), 20)
+    );
 }
 
 fn line(label: &str, text: &str) {

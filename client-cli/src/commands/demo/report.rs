@@ -28,6 +28,7 @@ pub struct AnswerReport {
     pub prompt: String,
     pub text: String,
     pub node: String,
+    pub operator: String,
     pub candidates: Vec<Candidate>,
     pub ttft_ms: u64,
     pub output_tokens: u64,
@@ -40,6 +41,7 @@ pub struct AnswerReport {
 #[derive(Debug, Clone, Serialize, serde::Deserialize)]
 pub struct Candidate {
     pub node: String,
+    pub operator: String,
     pub score: f64,
     pub terms: BTreeMap<String, f64>,
 }
@@ -61,10 +63,15 @@ impl Report {
     }
 }
 
-/// One line of the prompts that come with the model.
+/// One line of the conversations that come with the model.
 #[derive(Debug, serde::Deserialize)]
-pub struct DemoPrompt {
-    pub prompt: String,
-    #[serde(flatten)]
-    pub _rest: BTreeMap<String, Value>,
+pub struct Conversation {
+    pub messages: Vec<Value>,
+}
+
+impl Conversation {
+    /// What is asked last.
+    pub fn prompt(&self) -> &str {
+        self.messages.last().and_then(|message| message["content"].as_str()).unwrap_or_default()
+    }
 }

@@ -1,0 +1,147 @@
+//! The real binary, as a person or a script runs it.
+
+use serde_json::Value;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+fn cactus(home: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cactus"));
+    command.env_clear().arg("--home").arg(home).args(words);
+    command
+}
+
+fn output(home: &Path, words: &[&str]) -> Output {
+    cactus(home, words).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).expect("one JSON document and nothing else")
+}
+
+/// `cactus up` on free ports, killed when dropped.
+struct Up {
+    process: Child,
+    router: String,
+    chain: String,
+}
+
+impl Up {
+    fn start(home: &Path) -> Self {
+        let words = ["up", "--json", "--router-port", "0", "--chain-port", "0"];
+        let words = [words.as_slice(), &["--orchestrators", "1"]].concat();
+        let mut process =
+            cactus(home, &words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("one line of JSON when ready");
+        let text = |field: &str| ready[field].as_str().unwrap().to_owned();
+        Self { process, router: text("router"), chain: text("chain") }
+    }
+
+    fn run(&self, home: &Path, words: &[&str]) -> Value {
+        let network = ["--json", "--router", &self.router, "--chain", &self.chain];
+        json(&output(home, &[network.as_slice(), words].concat()))
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn the_demonstration_verifies_and_pays_every_answer() {
+    let home = tempfile::tempdir().unwrap();
+    let report = json(&output(home.path(), &["demo", "--json"]));
+    let answers = report["answers"].as_array().unwrap();
+    assert!(answers.len() >= 8);
+    for answer in answers {
+        assert_eq!(answer["verdict"], "verified", "{answer}");
+        assert_eq!(answer["candidates"].as_array().unwrap().len(), 3);
+        assert!(answer["payment"]["orchestrator_octas"].as_u64().unwrap() > 0);
+        assert!(answer["payment"]["transaction"].as_str().unwrap().starts_with("0x"));
+        assert!(!answer["text"].as_str().unwrap().is_empty());
+    }
+    assert_eq!(report["conserved"], true);
+    assert_eq!(report["balances"]["after"]["total"], report["balances"]["after"]["supply"]);
+}
+
+#[test]
+fn a_wallet_is_made_once_and_shown_without_its_secret() {
+    let home = tempfile::tempdir().unwrap();
+    let created = json(&output(home.path(), &["wallet", "create", "--json"]));
+    let shown = json(&output(home.path(), &["wallet", "show", "--json"]));
+    assert_eq!(shown["address"], created["address"]);
+    assert_eq!(shown["secret_key"], Value::Null);
+    let again = output(home.path(), &["wallet", "create"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("help:"));
+}
+
+#[test]
+fn failures_say_what_to_do_next_and_have_their_exit_codes() {
+    let home = tempfile::tempdir().unwrap();
+    let unreachable = ["--router", "http://127.0.0.1:9", "--chain", "http://127.0.0.1:9/v1"];
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["balance"], 1, "cactus wallet create"),
+        (&["nodes"], 1, "cactus up"),
+        (&["deposit", "a lot"], 2, "1.5apt"),
+        (&["task", "0xzz"], 2, "hex digits"),
+    ];
+    for (words, code, help) in cases {
+        let output = output(home.path(), &[unreachable.as_slice(), words].concat());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {errors}");
+        assert!(errors.contains(help), "{words:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_network_answers_from_another_terminal_and_goes_on_where_a_kill_ended_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    let mut tasks = Vec::new();
+    for round in 0..4 {
+        let up = Up::start(home);
+        for earlier in &tasks {
+            wait_until_settled(&up, home, earlier);
+        }
+        let balance = up.run(home, &["balance"]);
+        assert_eq!(balance["deposit"]["locked"], 0, "round {round}");
+        let prompt = format!("What is {round} + 40?");
+        let answer = up.run(home, &["chat", &prompt]);
+        assert!(answer["text"].as_str().unwrap().contains(&(round + 40).to_string()), "{answer}");
+        tasks.push(answer["cactus"]["task"].as_str().unwrap().to_owned());
+        // Killed (dropped) with the payment anywhere between decided and confirmed.
+    }
+    let up = Up::start(home);
+    let mut spent = 0;
+    for task in &tasks {
+        let view = wait_until_settled(&up, home, task);
+        for part in ["orchestrator_octas", "fee_octas"] {
+            spent += view["payment"][part].as_u64().unwrap();
+        }
+    }
+    let balance = up.run(home, &["balance"]);
+    let deposited = 5_000_000_000_u64;
+    assert_eq!(balance["deposit"]["available"].as_u64(), Some(deposited - spent));
+}
+
+fn wait_until_settled(up: &Up, home: &Path, task: &str) -> Value {
+    for _ in 0..500 {
+        let view = up.run(home, &["task", task]);
+        match view["state"].as_str() {
+            Some("settled") => return view,
+            Some("refunded") => panic!("an answered task was refunded: {view}"),
+            _ => {}
+        }
+    }
+    panic!("task {task} does not settle");
+}
