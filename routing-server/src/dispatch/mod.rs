@@ -42,6 +42,17 @@ pub struct Bounds {
     pub exposure_milli: u32,
 }
 
+/// How a choice is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// What bounds it.
+    pub bounds: Bounds,
+    /// How much each term counts.
+    pub weights: &'a Weights,
+    /// The moment that measurements fade to.
+    pub now: Instant,
+}
+
 /// A node as this server sees it now.
 #[derive(Debug, Clone)]
 pub struct NodeView {
@@ -93,22 +104,15 @@ pub struct Ranking {
 
 /// Ranks the nodes: the first is drawn by power of two among the best few (no herd when many
 /// servers see the same numbers) or, rarely, among all; the rest follow by score.
-pub fn rank(
-    needs: &Needs,
-    nodes: &[NodeView],
-    rules: (&Bounds, &Weights),
-    now: Instant,
-    rng: &mut impl Rng,
-) -> Ranking {
-    let (bounds, weights) = rules;
+pub fn rank(needs: &Needs, nodes: &[NodeView], rules: &Rules<'_>, rng: &mut impl Rng) -> Ranking {
     let (mut order, mut ineligible) = (Vec::new(), Vec::new());
     for (index, node) in nodes.iter().enumerate() {
-        match eligibility::check(needs, node, bounds) {
+        match eligibility::check(needs, node, &rules.bounds) {
             Ok(lock) => order.push((index, lock)),
             Err(reason) => ineligible.push((index, reason)),
         }
     }
-    let mut order = score::score_all(needs, nodes, &order, (weights, now));
+    let mut order = score::score_all(needs, nodes, &order, rules);
     order.sort_by(|a, b| b.score.total_cmp(&a.score));
     let first = draw(order.len(), rng);
     if let Some(chosen) = (first < order.len()).then(|| order.remove(first)) {

@@ -1,10 +1,9 @@
 //! How good a choice each eligible node is. Every term is in [0, 1] and comes from the chain, from
 //! this server's measurements or from verification, never from the node's own words.
 
-use super::{Candidate, Needs, NodeView};
+use super::{Candidate, Needs, NodeView, Rules};
 use cactus_protocol::Octas;
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
 
 /// The output length that a prediction assumes when the request allows more, in tokens.
 const EXPECTED_OUTPUT_TOKENS: u32 = 128;
@@ -74,7 +73,7 @@ pub fn score_all(
     needs: &Needs,
     nodes: &[NodeView],
     eligible: &[(usize, Octas)],
-    (weights, now): (&Weights, Instant),
+    rules: &Rules<'_>,
 ) -> Vec<Candidate> {
     let chosen = || eligible.iter().map(|(index, _)| &nodes[*index]);
     let median_stake = median(chosen().map(|node| node.stake.0).collect());
@@ -85,12 +84,12 @@ pub fn score_all(
         let node = &nodes[index];
         let terms = Terms {
             stake: saturating(node.stake.0, median_stake),
-            success: node.statistics.success(now),
+            success: node.statistics.success(rules.now),
             latency: latency_term(*predicted, fastest),
             price: ratio(cheapest, lock.0),
-            verification: node.statistics.verification(now),
+            verification: node.statistics.verification(rules.now),
         };
-        let score = terms.weigh(weights);
+        let score = terms.weigh(rules.weights);
         Candidate { index, lock, score, terms }
     };
     eligible.iter().zip(&predictions).map(score).collect()

@@ -54,8 +54,8 @@ fn measured(mut view: NodeView, total_ms: u64) -> NodeView {
 
 fn rank_of(needs: &Needs, nodes: &[NodeView], seed: u64) -> Ranking {
     let mut rng = SmallRng::seed_from_u64(seed);
-    let rules = (&BOUNDS, &Weights::default());
-    rank(needs, nodes, rules, Instant::now(), &mut rng)
+    let rules = Rules { bounds: BOUNDS, weights: &Weights::default(), now: Instant::now() };
+    rank(needs, nodes, &rules, &mut rng)
 }
 
 fn check_ineligible(change: impl FnOnce(&mut Needs, &mut NodeView), reason: Ineligible) {

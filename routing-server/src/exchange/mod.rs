@@ -8,7 +8,7 @@ mod launch;
 mod plan;
 
 pub use delivery::{Finished, Reply, Served};
-pub use plan::bounds;
+pub use plan::rules;
 
 use crate::{
     app::App,

@@ -3,7 +3,7 @@
 
 use crate::{
     app::App,
-    dispatch::{self, Bounds, Candidate, Ineligible, Needs, NodeView},
+    dispatch::{self, Bounds, Candidate, Ineligible, Needs, NodeView, Rules},
     error::{ApiError, Invalid},
     nodes::Node,
     openai::ChatCall,
@@ -56,8 +56,7 @@ pub fn plan(app: &App, call: ChatCall, order: &SignedOrder) -> Result<Plan, ApiE
         max_tokens: request.max_tokens,
         max_lock: order.order.max_per_task.min(MAX_LOCK),
     };
-    let rules = (&bounds(app), &app.config.weights);
-    let ranking = dispatch::rank(&needs, &views, rules, now, &mut rand::rng());
+    let ranking = dispatch::rank(&needs, &views, &rules(app, now), &mut rand::rng());
     if ranking.order.is_empty() {
         return Err(nobody(&needs, &ranking.ineligible));
     }
@@ -70,12 +69,13 @@ pub fn plan(app: &App, call: ChatCall, order: &SignedOrder) -> Result<Plan, ApiE
     Ok(Plan { request, choices: ranking.order.into_iter().map(choice).collect(), candidates })
 }
 
-/// The bounds of every choice.
-pub fn bounds(app: &App) -> Bounds {
-    Bounds {
+/// The rules of every choice.
+pub fn rules(app: &App, now: Instant) -> Rules<'_> {
+    let bounds = Bounds {
         min_stake: app.chain.parameters().min_stake,
         exposure_milli: app.config.limits.exposure_milli,
-    }
+    };
+    Rules { bounds, weights: &app.config.weights, now }
 }
 
 fn bounded_request(app: &App, call: ChatCall, context: u32) -> Result<ChatRequest, ApiError> {

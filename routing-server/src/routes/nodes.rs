@@ -4,7 +4,7 @@ use crate::{
     app::App,
     dispatch::{self, Needs},
     error::{ApiError, Invalid},
-    exchange::bounds,
+    exchange::rules,
     nodes::Node,
 };
 use actix_web::{HttpResponse, web};
@@ -107,8 +107,7 @@ fn score_of(app: &App, operator: &str, model: Option<String>) -> Result<Value, A
         nodes.iter().filter_map(|node| app.nodes.view(node, &needs.model, now)).collect();
     // The draw among the best does not show here: scores do not depend on it.
     let mut rng = SmallRng::seed_from_u64(0);
-    let rules = (&bounds(app), &app.config.weights);
-    let ranking = dispatch::rank(&needs, &views, rules, now, &mut rng);
+    let ranking = dispatch::rank(&needs, &views, &rules(app, now), &mut rng);
     let mine = |index: usize| views[index].operator == operator;
     let scored = ranking.order.iter().filter(|c| mine(c.index)).map(|c| {
         json!({"node": views[c.index].node, "score": c.score, "terms": c.terms,
