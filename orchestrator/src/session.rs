@@ -12,7 +12,7 @@ use cactus_protocol::{
     frame::{self, Failed, Failure, Task, Welcome},
 };
 use futures::{
-    SinkExt, StreamExt,
+    SinkExt, Stream, StreamExt,
     stream::{SplitSink, SplitStream},
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until, timeout},
 };
 use tokio_tungstenite::tungstenite::{
-    Message,
+    self, Message,
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 use tokio_util::sync::CancellationToken;
@@ -69,7 +69,7 @@ pub(crate) async fn serve(
     // The reader's tasks are gone, so the writer flushes, says goodbye and ends.
     let goodbye = async {
         let _ = writing.await;
-        while let Some(Ok(_)) = stream.next().await {}
+        until_answered(&mut stream).await;
     };
     let _ = timeout(CLOSING, goodbye).await;
     end
@@ -80,9 +80,20 @@ pub(crate) async fn serve(
 pub(crate) async fn hang_up(mut socket: Socket) {
     let goodbye = async {
         let _ = socket.send(goodbye()).await;
-        while let Some(Ok(_)) = socket.next().await {}
+        until_answered(&mut socket).await;
     };
     let _ = timeout(CLOSING, goodbye).await;
+}
+
+/// Reads on until the peer has said goodbye too.
+async fn until_answered(
+    stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+) {
+    while let Some(Ok(message)) = stream.next().await {
+        if message.is_close() {
+            return;
+        }
+    }
 }
 
 fn goodbye() -> Message {
