@@ -268,6 +268,8 @@ impl Network {
         }
         holders.push(("server".to_owned(), Role::Server, self.server));
         holders.push(("admin".to_owned(), Role::Admin, self.admin.address()));
+        let faucet = Address(cactus_localnet::faucet_address().0);
+        holders.push(("faucet".to_owned(), Role::Faucet, faucet));
         Balances::read(&self.ledger, &holders).await
     }
 

@@ -34,6 +34,7 @@ use cactus_move_vm::{AccountAddress, Vm};
 use tokio_util::sync::CancellationToken;
 
 pub use chain::SubmitError;
+pub use faucet::address as faucet_address;
 pub use genesis::GenesisError;
 pub use mempool::NotAdmitted;
 pub use refusal::Refusal;

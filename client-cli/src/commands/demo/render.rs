@@ -91,7 +91,7 @@ fn payment(paid: &Payment) {
 
 pub fn summary(report: &Report) {
     println!("\n{}", style("Where the coins are, in octas").bold());
-    println!("  {} {} {}", column("", 22), right("before", 20), right("after", 20));
+    println!("  {} {} {}", column("", 22), right("before", 25), right("after", 25));
     let (before, after) = (&report.balances.before, &report.balances.after);
     for holder in &after.holders {
         let was = before.holders.iter().find(|b| b.name == holder.name);
@@ -136,7 +136,7 @@ fn in_contract(role: Role) -> &'static str {
         Role::Client => ", deposited",
         Role::Orchestrator => ", stake",
         Role::Server => ", bond",
-        Role::Admin | Role::Treasury => "",
+        Role::Admin | Role::Faucet | Role::Treasury => "",
     }
 }
 
@@ -144,8 +144,8 @@ fn row(name: &str, before: Octas, after: Octas) {
     println!(
         "  {} {} {}",
         column(name, 22),
-        right(&grouped(before.0), 20),
-        right(&grouped(after.0), 20)
+        right(&grouped(before.0), 25),
+        right(&grouped(after.0), 25)
     );
 }
 
