@@ -34,6 +34,10 @@ module cactus::config {
     const ETOO_MANY_VALIDATORS: u64 = 9;
     /// The caller is not a validator.
     const ENOT_VALIDATOR: u64 = 10;
+    /// There are too many federators already.
+    const ETOO_MANY_FEDERATORS: u64 = 11;
+    /// The caller is not a federator.
+    const ENOT_FEDERATOR: u64 = 12;
 
     //
     // Constants
@@ -49,9 +53,12 @@ module cactus::config {
     const PAUSE_BOND: u64 = 8;
     /// Pause bit: new channels, and more money or time for those there are.
     const PAUSE_CHANNEL: u64 = 16;
-    const PAUSE_ALL: u64 = 31;
+    /// Pause bit: new domains and pools, joining pools and funding them.
+    const PAUSE_POOL: u64 = 32;
+    const PAUSE_ALL: u64 = 63;
 
     const MAX_VALIDATORS: u64 = 64;
+    const MAX_FEDERATORS: u64 = 64;
 
     // Indices into the lists below. A new parameter goes to the end.
     const MIN_STAKE: u64 = 0;
@@ -65,25 +72,41 @@ module cactus::config {
     const PARAMETER_DELAY_SECONDS: u64 = 8;
     const CHANNEL_CLOSE_SECONDS: u64 = 9;
     const MAX_CHANNEL_SECONDS: u64 = 10;
+    const ACCUSER_BOND: u64 = 11;
+    const CASE_SLASH_BPS: u64 = 12;
+    const RESPONSE_SECONDS: u64 = 13;
+    const VOTE_SECONDS: u64 = 14;
+    const APPEAL_SECONDS: u64 = 15;
+    const MAX_POOL_SECONDS: u64 = 16;
+    const REWARD_CLAIM_SECONDS: u64 = 17;
 
     const NAMES: vector<vector<u8>> = vector[
         b"min_stake", b"min_server_bond", b"unbonding_seconds", b"server_fee_bps", b"treasury_fee_bps",
         b"quality_floor_bps", b"max_task_seconds", b"slash_bounty_cap_bps", b"parameter_delay_seconds",
-        b"channel_close_seconds", b"max_channel_seconds"
+        b"channel_close_seconds", b"max_channel_seconds",
+        b"accuser_bond", b"case_slash_bps", b"response_seconds", b"vote_seconds", b"appeal_seconds",
+        b"max_pool_seconds", b"reward_claim_seconds"
     ];
     // Stakes and bonds in octas: 1 APT. Seven days to unbond, one hour for a task, one day for a change. One day to
-    // close a channel, which lives for 30 days at most unless extended.
+    // close a channel, which lives for 30 days at most unless extended. 0.1 APT to accuse, half of the stake at risk,
+    // and a day each to answer, to vote, to reveal and to appeal. 90 days for a pool, 30 to claim its rewards.
     const DEFAULTS: vector<u64> = vector[
         100000000, 100000000, 604800, 500, 100, 8000, 3600, 1000, 86400,
-        86400, 2592000
+        86400, 2592000,
+        10000000, 5000, 86400, 86400, 86400,
+        7776000, 2592000
     ];
     const MINIMA: vector<u64> = vector[
         1000000, 1000000, 3600, 0, 0, 5000, 60, 0, 3600,
-        600, 86400
+        600, 86400,
+        100000, 100, 600, 600, 600,
+        86400, 86400
     ];
     const MAXIMA: vector<u64> = vector[
         100000000000000, 100000000000000, 5184000, 2000, 1000, 10000, 86400, 5000, 2592000,
-        86400, 31536000
+        86400, 31536000,
+        10000000000000, 10000, 604800, 604800, 604800,
+        63072000, 31536000
     ];
 
     //
@@ -96,6 +119,7 @@ module cactus::config {
             admin: address,
             proposed_admin: Option<address>,
             validators: vector<address>,
+            federators: vector<address>,
         }
     }
 
@@ -131,6 +155,11 @@ module cactus::config {
     #[event]
     enum ValidatorSet has drop, store {
         V1 { validator: address, allowed: bool }
+    }
+
+    #[event]
+    enum FederatorSet has drop, store {
+        V1 { federator: address, allowed: bool }
     }
 
     #[event]
@@ -171,7 +200,13 @@ module cactus::config {
     }
 
     #[view]
-    /// The pause mask: 1 deposits, 2 new tasks, 4 registrations, 8 bonds, 16 channels.
+    /// Whether `account` may create domains.
+    public fun is_federator(account: address): bool acquires Roles {
+        Roles[@cactus].federators.contains(&account)
+    }
+
+    #[view]
+    /// The pause mask: 1 deposits, 2 new tasks, 4 registrations, 8 bonds, 16 channels, 32 pools.
     public fun paused(): u64 acquires Parameters {
         Parameters[@cactus].paused
     }
@@ -180,13 +215,14 @@ module cactus::config {
     // Entry functions
     //
 
-    // The publishing account becomes admin and first validator; all parameters take their defaults.
+    // The publishing account becomes admin, first validator and first federator; all parameters take their defaults.
     fun init_module(publisher: &signer) {
         let admin = signer::address_of(publisher);
         move_to(publisher, Roles::V1 {
             admin,
             proposed_admin: option::none(),
             validators: vector[admin],
+            federators: vector[admin],
         });
         move_to(publisher, Parameters::V1 { values: DEFAULTS, queued: vector[], paused: 0 });
     }
@@ -222,18 +258,28 @@ module cactus::config {
     public entry fun set_validator(admin: &signer, validator: address, allowed: bool) acquires Roles {
         assert_admin(admin);
         let validators = &mut Roles[@cactus].validators;
-        let (found, index) = validators.index_of(&validator);
-        if (found == allowed) return;
-        if (allowed) {
-            assert!(
-                validators.length() < MAX_VALIDATORS,
-                error::resource_exhausted(ETOO_MANY_VALIDATORS)
-            );
-            validators.push_back(validator);
-        } else {
-            validators.remove(index);
-        };
+        if (validators.contains(&validator) == allowed) return;
+        assert!(
+            !allowed || validators.length() < MAX_VALIDATORS,
+            error::resource_exhausted(ETOO_MANY_VALIDATORS)
+        );
+        set_member(validators, validator, allowed);
         event::emit(ValidatorSet::V1 { validator, allowed });
+    }
+
+    /// The admin lets `federator` create and update domains, or no more. Saying the same twice changes nothing.
+    ///
+    /// Aborts if the caller is not the admin, or if there are 64 federators already.
+    public entry fun set_federator(admin: &signer, federator: address, allowed: bool) acquires Roles {
+        assert_admin(admin);
+        let federators = &mut Roles[@cactus].federators;
+        if (federators.contains(&federator) == allowed) return;
+        assert!(
+            !allowed || federators.length() < MAX_FEDERATORS,
+            error::resource_exhausted(ETOO_MANY_FEDERATORS)
+        );
+        set_member(federators, federator, allowed);
+        event::emit(FederatorSet::V1 { federator, allowed });
     }
 
     /// The admin announces a change of a parameter; an earlier announcement for it is replaced and the delay
@@ -310,6 +356,14 @@ module cactus::config {
         assert!(is_validator(signer::address_of(account)), error::permission_denied(ENOT_VALIDATOR));
     }
 
+    /// Aborts if `account` is not a federator.
+    package fun assert_federator(account: &signer) acquires Roles {
+        assert!(is_federator(signer::address_of(account)), error::permission_denied(ENOT_FEDERATOR));
+    }
+
+    /// All validators, in the order in which they were allowed.
+    package fun validators(): vector<address> acquires Roles { Roles[@cactus].validators }
+
     /// Aborts if deposits are paused.
     package fun assert_may_deposit() acquires Parameters { assert_not_paused(PAUSE_DEPOSIT) }
 
@@ -324,6 +378,9 @@ module cactus::config {
 
     /// Aborts if channels are paused.
     package fun assert_may_open_channel() acquires Parameters { assert_not_paused(PAUSE_CHANNEL) }
+
+    /// Aborts if pools are paused.
+    package fun assert_may_pool() acquires Parameters { assert_not_paused(PAUSE_POOL) }
 
     /// The least bond, in octas, with which an orchestrator gets tasks.
     package fun min_stake(): u64 acquires Parameters { get(MIN_STAKE) }
@@ -346,6 +403,24 @@ module cactus::config {
     /// The longest that a channel may live, from when it is opened or extended.
     package fun max_channel_seconds(): u64 acquires Parameters { get(MAX_CHANNEL_SECONDS) }
 
+    /// What an accuser puts up, in octas; an appeal costs twice as much.
+    package fun accuser_bond(): u64 acquires Parameters { get(ACCUSER_BOND) }
+
+    /// The share of an operator's stake that a case may cost.
+    package fun case_slash_bps(): u64 acquires Parameters { get(CASE_SLASH_BPS) }
+
+    /// How long an accused operator may answer; how long validators may commit, and then reveal; how long the loser may
+    /// appeal.
+    package fun case_seconds(): (u64, u64, u64) acquires Parameters {
+        (get(RESPONSE_SECONDS), get(VOTE_SECONDS), get(APPEAL_SECONDS))
+    }
+
+    /// The longest that a pool may last.
+    package fun max_pool_seconds(): u64 acquires Parameters { get(MAX_POOL_SECONDS) }
+
+    /// How long rewards can be claimed after a pool ended and its lock window is over.
+    package fun reward_claim_seconds(): u64 acquires Parameters { get(REWARD_CLAIM_SECONDS) }
+
     /// What a settlement needs, in one read: server fee, treasury fee, quality floor, in basis points.
     package fun settlement_bps(): (u64, u64, u64) acquires Parameters {
         let values = &Parameters[@cactus].values;
@@ -358,6 +433,15 @@ module cactus::config {
 
     fun get(parameter: u64): u64 acquires Parameters {
         Parameters[@cactus].values[parameter]
+    }
+
+    fun set_member(members: &mut vector<address>, account: address, allowed: bool) {
+        if (allowed) {
+            members.push_back(account);
+        } else {
+            let (_, index) = members.index_of(&account);
+            members.remove(index);
+        };
     }
 
     fun index_of(name: &String): u64 {

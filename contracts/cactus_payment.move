@@ -351,6 +351,17 @@ module cactus::payment {
     }
 
     //
+    // For the other modules
+    //
+
+    /// A task's orchestrator and what the task took from its client for good; nobody and nothing if there is no task.
+    package fun orchestrator_and_charge(client: address, task_id: vector<u8>): (address, u64) acquires ClientAccount {
+        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) return (@0x0, 0);
+        let task = ClientAccount[client].tasks.borrow(task_id);
+        (task.orchestrator(), task.charged())
+    }
+
+    //
     // Helpers
     //
 

@@ -1,5 +1,5 @@
-/// What each orchestrator did, counted by settlements. Takes no one's word: only `payment`
-/// and `channel` write here.
+/// What each orchestrator did, counted by settlements. Takes no one's word: only `payment`,
+/// `channel`, `dispute` and `rewards` write here.
 ///
 /// The record lives at the operator's address and outlives a deregistration, so a new registration does not
 /// wash an old record clean.
@@ -127,9 +127,9 @@ module cactus::reputation {
         Reputation[operator].failed_by_user += 1;
     }
 
-    /// Counts a task that failed through the orchestrator.
+    /// Counts a task that failed through the orchestrator, or a case that it lost; nothing happens if it has no record.
     package fun record_failed_by_provider(operator: address) acquires Reputation {
-        Reputation[operator].failed_by_provider += 1;
+        if (exists<Reputation>(operator)) Reputation[operator].failed_by_provider += 1;
     }
 
     //

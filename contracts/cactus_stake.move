@@ -1,6 +1,7 @@
 /// Orchestrators' bonds. Money leaves only to its owner, after the unbonding period, or by a slash.
 ///
-/// What unbonds stays slashable until it is withdrawn, matured or not.
+/// What unbonds stays slashable until it is withdrawn, matured or not. A quarantine holds back as much as open cases
+/// may cost: it stays where it is, bonded or unbonding, but nothing of it is withdrawn.
 module cactus::stake {
     use std::error;
     use std::signer;
@@ -28,6 +29,8 @@ module cactus::stake {
     const ENOTHING_TO_WITHDRAW: u64 = 6;
     /// There is nothing left to slash.
     const ENOTHING_TO_SLASH: u64 = 7;
+    /// All that has matured is held back for open cases.
+    const EQUARANTINED: u64 = 8;
 
     //
     // Constants
@@ -46,6 +49,8 @@ module cactus::stake {
             bonded: u64,
             /// In the order in which they began.
             unbonding: vector<Unbonding>,
+            /// What open cases may cost, all together; may exceed what there is.
+            quarantined: u64,
         }
     }
 
@@ -59,7 +64,7 @@ module cactus::stake {
         bonded: u64,
         /// All that unbonds, matured or not.
         unbonding: u64,
-        /// The part of `unbonding` that has matured.
+        /// The part of `unbonding` that has matured and is not held back.
         withdrawable: u64,
         /// When the next part matures; 0 if none will.
         next_unlock_seconds: u64,
@@ -112,7 +117,14 @@ module cactus::stake {
             };
             i += 1;
         };
+        view.withdrawable = smaller(view.withdrawable, payable(stake));
         view
+    }
+
+    #[view]
+    /// What is held back for open cases, in octas; may exceed what there is.
+    public fun quarantine_of(operator: address): u64 acquires Stake {
+        if (exists<Stake>(operator)) Stake[operator].quarantined else 0
     }
 
     #[view]
@@ -132,7 +144,7 @@ module cactus::stake {
         config::assert_may_bond();
         let address = signer::address_of(operator);
         if (!exists<Stake>(address)) {
-            move_to(operator, Stake::V1 { vault: vault::create(), bonded: 0, unbonding: vector[] });
+            move_to(operator, Stake::V1 { vault: vault::create(), bonded: 0, unbonding: vector[], quarantined: 0 });
         };
         let stake = &mut Stake[address];
         stake.vault.take_from(operator, amount);
@@ -177,23 +189,29 @@ module cactus::stake {
         event::emit(Rebonded::V1 { operator, octas: amount, bonded: stake.bonded });
     }
 
-    /// An operator takes everything that has matured into its primary store. Never paused.
+    /// An operator takes everything that has matured into its primary store, except for what is held back for open
+    /// cases. Never paused.
     ///
-    /// Aborts if nothing has matured.
+    /// Aborts if nothing has matured or all of it is held back.
     public entry fun withdraw(operator: &signer) acquires Stake {
         let operator = signer::address_of(operator);
         let stake = borrow_stake(operator);
         let now = timestamp::now_seconds();
+        let limit = payable(stake);
         let octas = 0;
+        let matured = false;
         let i = 0;
         while (i < stake.unbonding.length()) {
-            if (stake.unbonding[i].unlock_seconds <= now) {
-                octas += stake.unbonding.remove(i).octas;
-            } else {
+            if (stake.unbonding[i].unlock_seconds > now) {
                 i += 1;
+            } else {
+                matured = true;
+                if (octas == limit) break;
+                octas += take_from_entry(&mut stake.unbonding, i, limit - octas);
             };
         };
-        assert!(octas > 0, error::invalid_state(ENOTHING_TO_WITHDRAW));
+        assert!(matured, error::invalid_state(ENOTHING_TO_WITHDRAW));
+        assert!(octas > 0, error::invalid_state(EQUARANTINED));
         stake.vault.pay(operator, octas);
         event::emit(Withdrawn::V1 { operator, octas });
     }
@@ -212,6 +230,25 @@ module cactus::stake {
         !exists<Stake>(operator) || (Stake[operator].bonded == 0 && Stake[operator].unbonding.is_empty())
     }
 
+    /// All that an operator has at stake, in octas: the bond and what unbonds.
+    package fun total(operator: address): u64 acquires Stake {
+        if (exists<Stake>(operator)) sum(&Stake[operator]) else 0
+    }
+
+    /// Holds back `amount` octas more for a case.
+    ///
+    /// Aborts if there is no stake.
+    package fun quarantine(operator: address, amount: u64) acquires Stake {
+        let stake = borrow_stake(operator);
+        stake.quarantined += amount;
+    }
+
+    /// Undoes `quarantine` when the case ends.
+    package fun release(operator: address, amount: u64) acquires Stake {
+        let stake = borrow_stake(operator);
+        stake.quarantined -= amount;
+    }
+
     /// Takes up to `amount` octas, as much as there is: first what unbonds, the oldest first because it would
     /// leave first, then the bond.
     ///
@@ -222,7 +259,7 @@ module cactus::stake {
         while (missing > 0 && !stake.unbonding.is_empty()) {
             missing -= take_from_entry(&mut stake.unbonding, 0, missing);
         };
-        let from_bond = if (missing < stake.bonded) missing else stake.bonded;
+        let from_bond = smaller(missing, stake.bonded);
         stake.bonded -= from_bond;
         let slashed = amount - (missing - from_bond);
         assert!(slashed > 0, error::invalid_state(ENOTHING_TO_SLASH));
@@ -236,6 +273,22 @@ module cactus::stake {
     inline fun borrow_stake(operator: address): &mut Stake {
         assert!(exists<Stake>(operator), error::not_found(ENO_STAKE));
         &mut Stake[operator]
+    }
+
+    fun sum(stake: &Stake): u64 {
+        let octas = stake.bonded;
+        stake.unbonding.for_each_ref(|entry| octas += entry.octas);
+        octas
+    }
+
+    // What could leave without touching what open cases may cost.
+    fun payable(stake: &Stake): u64 {
+        let all = sum(stake);
+        if (all > stake.quarantined) all - stake.quarantined else 0
+    }
+
+    fun smaller(a: u64, b: u64): u64 {
+        if (a < b) a else b
     }
 
     // Takes up to `octas` out of one entry, removes it if that empties it, and says how much was taken.

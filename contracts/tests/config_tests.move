@@ -30,6 +30,13 @@ module cactus::config_tests {
         assert!(value(b"parameter_delay_seconds") == DAY, 9);
         assert!(value(b"channel_close_seconds") == DAY, 10);
         assert!(value(b"max_channel_seconds") == 30 * DAY, 11);
+        assert!(value(b"accuser_bond") == world::apt() / 10, 12);
+        assert!(value(b"case_slash_bps") == 5000, 13);
+        assert!(value(b"response_seconds") == DAY, 14);
+        assert!(value(b"vote_seconds") == DAY, 15);
+        assert!(value(b"appeal_seconds") == DAY, 16);
+        assert!(value(b"max_pool_seconds") == 90 * DAY, 17);
+        assert!(value(b"reward_claim_seconds") == 30 * DAY, 18);
     }
 
     #[test]
@@ -100,6 +107,36 @@ module cactus::config_tests {
         while (n < 64) {
             let validator = aptos_std::from_bcs::to_address(world::id(n + 100));
             config::set_validator(&world::admin(), validator, true);
+            n += 1;
+        };
+    }
+
+    #[test]
+    fun federators_come_and_go() {
+        world::start();
+        assert!(config::is_federator(@cactus), 1);
+        config::set_federator(&world::admin(), @0xb1, true);
+        config::set_federator(&world::admin(), @0xb1, true);
+        assert!(config::is_federator(@0xb1) && !config::is_validator(@0xb1), 2);
+        config::set_federator(&world::admin(), @0xb1, false);
+        assert!(!config::is_federator(@0xb1) && config::is_federator(@cactus), 3);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x50001, location = cactus::config)]
+    fun only_the_admin_sets_federators() {
+        world::start();
+        config::set_federator(&world::sign_as(@0x99), @0x99, true);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x9000b, location = cactus::config)]
+    fun there_are_at_most_64_federators() {
+        world::start();
+        let n: u8 = 0;
+        while (n < 64) {
+            let federator = aptos_std::from_bcs::to_address(world::id(n + 100));
+            config::set_federator(&world::admin(), federator, true);
             n += 1;
         };
     }

@@ -13,7 +13,7 @@ module cactus::world {
     use aptos_framework::timestamp;
     use cactus::channel;
     use cactus::config;
-    use cactus::dispute;
+    use cactus::penalty;
     use cactus::escrow;
     use cactus::payment;
     use cactus::registry;
@@ -59,12 +59,17 @@ module cactus::world {
         timestamp::update_global_time_for_test_secs(NOW);
         config::init_for_test(&admin());
         treasury::init_for_test(&admin());
-        dispute::init_for_test(&admin());
+        penalty::init_for_test(&admin());
         fund(@cactus, 1000 * APT);
     }
 
     public fun fund(who: address, octas: u64) {
         genesis::mint_for_test(who, octas);
+    }
+
+    /// Takes all coins of an account away, into the admin's.
+    public fun drain(who: address) {
+        aptos_framework::aptos_account::transfer(&sign_as(who), @cactus, coins(who));
     }
 
     /// A person with a fresh key and `octas`.
@@ -148,7 +153,12 @@ module cactus::world {
 
     /// As `assert_conserved` where there are channels too.
     public fun assert_conserved_with(everyone: vector<address>, channels: vector<address>) {
-        let total = in_channels(&channels) + of_accounts(everyone);
+        assert_supply(everyone, in_channels(&channels));
+    }
+
+    /// As `assert_conserved` where `elsewhere` octas are in vaults that the caller checked.
+    public fun assert_supply(everyone: vector<address>, elsewhere: u64) {
+        let total = elsewhere + of_accounts(everyone);
         assert!(coin::supply<AptosCoin>() == std::option::some((total as u128)), 9006);
     }
 
