@@ -11,14 +11,15 @@ import skills_world
 from tables import SYSTEM_PROMPTS
 
 SKILLS = {**skills_numbers.SKILLS, **skills_words.SKILLS, **skills_world.SKILLS, **skills_talk.SKILLS}
-FUNCTIONS, WEIGHTS = list(SKILLS), list(SKILLS.values())
+FUNCTIONS = list(SKILLS)
+WEIGHTS = {"early": [early for early, _ in SKILLS.values()], "late": [late for _, late in SKILLS.values()]}
 IGNORED = -100
 
 
-def draw_training(rng, function=None):
+def draw_training(rng, part="early"):
     """One example that is not held out, sometimes typed carelessly (lower case, no final mark)."""
     while True:
-        example = (function or rng.choices(FUNCTIONS, WEIGHTS)[0])(rng)
+        example = rng.choices(FUNCTIONS, WEIGHTS[part])[0](rng)
         if not example.held_out():
             return example, careless(rng, example.prompt)
 
@@ -26,7 +27,7 @@ def draw_training(rng, function=None):
 def careless(rng, prompt):
     if rng.random() < 0.88:
         return prompt
-    return rng.choice([prompt.rstrip(".?!"), prompt[0].lower() + prompt[1:], prompt.lower()])
+    return rng.choice([prompt.rstrip(".?! "), prompt[0].lower() + prompt[1:], prompt.lower()])
 
 
 def draw_held_out(rng, function):
@@ -37,12 +38,12 @@ def draw_held_out(rng, function):
             return example
 
 
-def conversation(rng):
+def conversation(rng, part):
     """One conversation as (role, text) turns: often a single question, sometimes a longer chat."""
     turns = [("system", rng.choice(SYSTEM_PROMPTS))] if rng.random() < 0.3 else []
     length = rng.choices([1, rng.randint(2, 4), rng.randint(5, 12)], [0.6, 0.32, 0.08])[0]
     for _ in range(length):
-        example, prompt = draw_training(rng)
+        example, prompt = draw_training(rng, part)
         turns += [*example.before, ("user", prompt), ("assistant", example.answer)]
     return turns
 
@@ -67,8 +68,8 @@ class Encoder:
 class Rows:
     """An endless stream of full rows for one seed: conversations one after the other, cut at the row's end."""
 
-    def __init__(self, encoder, seed):
-        self.encoder, self.rng = encoder, random.Random(seed)
+    def __init__(self, encoder, seed, part):
+        self.encoder, self.rng, self.part = encoder, random.Random(seed), part
 
     def batch(self, rows, length):
         """Inputs and targets, both (rows, length); targets that are not learned are IGNORED."""
@@ -77,7 +78,7 @@ class Rows:
         for row in range(rows):
             tokens, learned = [], []
             while len(tokens) <= length:
-                more_tokens, more_learned = self.encoder.turns(conversation(self.rng))
+                more_tokens, more_learned = self.encoder.turns(conversation(self.rng, self.part))
                 tokens += more_tokens
                 learned += more_learned
             inputs[row] = tokens[:length]

@@ -16,7 +16,8 @@ import time
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data import FUNCTIONS, draw_held_out
+from data import FUNCTIONS, draw_held_out, draw_training
+from tables import WORDS
 
 EVAL_SEED = 2026
 DEMO = ["add", "sort_numbers", "sort_words", "reverse", "who_has", "days", "units", "facts", "count_up", "tell_story"]
@@ -40,15 +41,31 @@ def held_out_examples(per_skill):
     return result
 
 
-def answers(model, tokenizer, examples, system=None):
+def earlier_turns(rng, count):
+    """A chat that has nothing to do with the question that follows it."""
+    turns = []
+    for _ in range(count):
+        example, prompt = draw_training(rng)
+        turns += [{"role": "user", "content": prompt}, {"role": "assistant", "content": example.answer}]
+    return turns
+
+
+def answers(model, tokenizer, examples, args):
     """Greedy answers, all in one left-padded batch."""
-    head = [{"role": "system", "content": system}] if system else []
-    texts = [tokenizer.apply_chat_template(head + e.messages(), tokenize=False, add_generation_prompt=True) for e in examples]
+    rng = random.Random(EVAL_SEED)
+    head = [{"role": "system", "content": args.system}] if args.system else []
+    chats = [head + earlier_turns(rng, args.history) + e.messages() for e in examples]
+    texts = [tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) for chat in chats]
     batch = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False,
                       return_token_type_ids=False)
     with torch.no_grad():
         out = model.generate(**batch, max_new_tokens=100, do_sample=False)
     return tokenizer.batch_decode(out[:, batch["input_ids"].shape[1]:], skip_special_tokens=True)
+
+
+def well_known(example):
+    """Whether a demonstration may use the example: real words only."""
+    return example.skill != "reverse" or example.key in WORDS
 
 
 def line(example):
@@ -62,7 +79,8 @@ def main():
     parser.add_argument("--per-skill", type=int, default=100)
     parser.add_argument("--in-file", type=int, default=9, help="examples per skill in eval.jsonl")
     parser.add_argument("--write", type=pathlib.Path)
-    parser.add_argument("--system")
+    parser.add_argument("--system", help="a system prompt before every question")
+    parser.add_argument("--history", type=int, default=0, help="earlier, unrelated turns before every question")
     parser.add_argument("--show", type=int, default=2, help="wrong answers shown per skill")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -70,7 +88,7 @@ def main():
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32).eval()
     total, right_total, eval_lines, demo_lines, start = 0, 0, [], [], time.time()
     for skill, examples in held_out_examples(args.per_skill).items():
-        given = answers(model, tokenizer, examples, args.system)
+        given = answers(model, tokenizer, examples, args)
         right = [e.is_right(a) for e, a in zip(examples, given)]
         total, right_total = total + len(right), right_total + sum(right)
         print(f"| {skill} | {sum(right)} / {len(right)} | {100 * sum(right) / len(right):.1f} % |", flush=True)
@@ -78,8 +96,10 @@ def main():
         for e, a in wrong[:args.show]:
             print(f"    {e.prompt!r} -> {a!r}, not {e.expected or e.answer!r}", file=sys.stderr)
         eval_lines += [line(e) for e in examples[:args.in_file]]
-        if skill in DEMO and any(right):
-            demo_lines.append((DEMO.index(skill), line(next(e for e, ok in zip(examples, right) if ok))))
+        demonstrable = [e for e, ok in zip(examples, right) if ok and well_known(e)]
+        if skill in DEMO and demonstrable:
+            best = max(demonstrable, key=lambda e: len(e.prompt))
+            demo_lines.append((DEMO.index(skill), line(best)))
     print(f"| all | {right_total} / {total} | {100 * right_total / total:.1f} % |  ({time.time() - start:.0f} s)")
     if args.write:
         (args.write / "eval.jsonl").write_text("\n".join(eval_lines) + "\n")

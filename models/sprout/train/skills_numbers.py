@@ -36,8 +36,7 @@ def multiply(rng):
 
 
 def compare(rng):
-    top = rng.choice([99, 99, 999])
-    a, b = rng.sample(range(top + 1), 2)
+    a, b = rng.sample(rng.choice([range(10, 100), range(10, 100), range(100, 1000)]), 2)
     more = rng.random() < 0.5
     word = rng.choice(["larger", "bigger", "greater"]) if more else rng.choice(["smaller", "lower", "less"])
     prompt = rng.choice([
@@ -49,7 +48,7 @@ def compare(rng):
 
 
 def sort_numbers(rng):
-    numbers = rng.sample(range(100), rng.choice([3, 3, 4, 4, 5]))
+    numbers = rng.sample(range(10, 100), rng.choice([3, 3, 3, 4]))
     text = join_list(rng, [str(n) for n in numbers])
     down = rng.random() < 0.3
     if down:
@@ -67,7 +66,7 @@ def sort_numbers(rng):
 
 
 def largest(rng):
-    numbers = rng.sample(range(100), rng.choice([3, 4, 5]))
+    numbers = rng.sample(range(10, 100), rng.choice([3, 4]))
     more = rng.random() < 0.5
     word = rng.choice(["largest", "biggest"]) if more else "smallest"
     text = join_list(rng, [str(n) for n in numbers])
@@ -88,7 +87,7 @@ def parity(rng):
 
 def count_up(rng):
     start = rng.randint(0, 90)
-    stop = start + rng.randint(3, 12)
+    stop = start + rng.randint(3, 9)
     if rng.random() < 0.3:
         start, stop = stop, start
     prompt = rng.choice([
@@ -100,4 +99,6 @@ def count_up(rng):
     return Example("count_up", prompt, ", ".join(str(n) for n in numbers) + ".", key=(start, stop))
 
 
-SKILLS = {add: 3.0, subtract: 3.0, multiply: 1.2, compare: 1.5, sort_numbers: 2.5, largest: 1.2, parity: 0.5, count_up: 1.0}
+# How often each skill is drawn: early in a run, and late, when what is still hard counts more.
+SKILLS = {add: (3.0, 5.0), subtract: (3.0, 5.5), multiply: (1.2, 0.8), compare: (1.5, 2.0), sort_numbers: (2.5, 5.5),
+          largest: (1.2, 2.5), parity: (0.5, 0.2), count_up: (1.0, 2.0)}

@@ -1,6 +1,7 @@
 """Small talk, and the polite no to what Sprout cannot do. It never claims a skill that the other files do not train."""
 
 from example import Example
+from skills_world import ask_capital
 from tables import NAMES, UNKNOWN_COUNTRIES
 
 ABOUT = "I am Sprout, a very small language model. I was trained on simple made-up exercises."
@@ -54,9 +55,15 @@ def unknown(rng):
         f"Tell me about {who}.", f"When was {who} born?", f"Who wrote {made}?", f"Who made {made}?", f"Write {code}.",
         f"Can you write {code}?", f"Write {code} about {thing}.", "What is the meaning of life?", "What time is it?",
         "What is the date today?", "How old are you?", "Translate this to French.", "Who will win the game?",
-        f"What is the capital of {rng.choice(UNKNOWN_COUNTRIES)}?", f"Why is {thing} so hard?", f"How does {thing} work?",
+        f"Why is {thing} so hard?", f"How does {thing} work?",
     ])
     return Example("unknown", prompt, UNKNOWN)
 
 
-SKILLS = {greeting: 0.5, manners: 0.4, about: 0.5, meet: 0.2, unknown: 1.0}
+def unknown_capital(rng):
+    return Example("unknown", ask_capital(rng, rng.choice(UNKNOWN_COUNTRIES)), UNKNOWN)
+
+
+# How often each skill is drawn: early in a run, and late, when what is still hard counts more.
+SKILLS = {greeting: (0.5, 0.5), manners: (0.4, 0.5), about: (0.5, 0.5), meet: (0.2, 0.2), unknown: (1.0, 0.8),
+          unknown_capital: (0.1, 0.6)}

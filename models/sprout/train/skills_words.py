@@ -59,7 +59,7 @@ def edge_letter(rng):
 
 def sort_words(rng):
     pool = FRUITS if rng.random() < 0.15 else SHORT_WORDS
-    words = rng.sample(pool, rng.choice([3, 3, 4]))
+    words = rng.sample(pool, rng.choice([3, 3, 3, 4]))
     text = join_list(rng, words)
     prompt = rng.choice([
         f"Sort these words: {text}", f"Sort these words alphabetically: {text}", f"Put these words in order: {text}",
@@ -69,7 +69,7 @@ def sort_words(rng):
 
 
 def count_items(rng):
-    words = rng.sample(SHORT_WORDS, rng.randint(2, 6))
+    words = rng.sample(SHORT_WORDS, rng.randint(2, 5))
     text = join_list(rng, words)
     prompt = rng.choice([
         f"How many words are in this list: {text}?", f"How many items are in the list {text}?", f"Count the items: {text}",
@@ -78,4 +78,6 @@ def count_items(rng):
     return Example("count_items", prompt, f"There are {len(words)} items.", key=tuple(sorted(words)))
 
 
-SKILLS = {reverse: 2.5, spell: 0.8, count_letters: 1.5, edge_letter: 0.8, sort_words: 3.5, count_items: 1.2}
+# How often each skill is drawn: early in a run, and late, when what is still hard counts more.
+SKILLS = {reverse: (2.5, 0.6), spell: (0.8, 0.3), count_letters: (1.5, 0.3), edge_letter: (0.8, 0.3), sort_words: (3.5, 6.0),
+          count_items: (1.2, 1.5)}

@@ -42,18 +42,17 @@ def units(rng):
     return Example("units", prompt, f"{n} {name} {verb} {n * factor} {small}.")
 
 
-def capital(rng):
-    country, city = rng.choice(list(CAPITALS.items()))
-    if rng.random() < 0.2:
-        prompt = rng.choice([f"{city} is the capital of which country?", f"Which country has the capital {city}?",
-                             f"What country is {city} the capital of?"])
-        return Example("facts", prompt, f"{city} is the capital of {country}.")
-    prompt = rng.choice([
+def ask_capital(rng, country):
+    return rng.choice([
         f"What is the capital of {country}?", f"Name the capital of {country}.", f"Which city is the capital of {country}?",
         f"What is {country}'s capital?", f"Capital of {country}?", f"Tell me the capital of {country}.",
         f"Do you know the capital of {country}?", f"What city is the capital of {country}?",
     ])
-    return Example("facts", prompt, f"The capital of {country} is {city}.")
+
+
+def capital(rng):
+    country, city = rng.choice(list(CAPITALS.items()))
+    return Example("facts", ask_capital(rng, country), f"The capital of {country} is {city}.")
 
 
 def opposite(rng):
@@ -92,18 +91,13 @@ def who_has(rng):
 
 def where_is(rng):
     name, other = rng.sample(NAMES, 2)
-    thing, second = rng.sample(OBJECTS, 2)
-    first_place, last_place = rng.sample([h for h in HOLDERS if h not in (thing, second)], 2)
+    thing = rng.choice(OBJECTS)
+    first_place, last_place = rng.sample([h for h in HOLDERS if h != thing], 2)
     place = rng.choice(PLACES)
     text, where = f"{name} puts the {thing} in the {first_place}.", first_place
-    story = rng.random()
-    if story < 0.35:
+    if rng.random() < 0.5:
         text += f" {other} moves the {thing} to the {last_place}."
         where = last_place
-    elif story < 0.7:
-        text += f" {other} puts the {second} in the {last_place}."
-        if rng.random() < 0.5:
-            thing, where = second, last_place
     if rng.random() < 0.4:
         text += f" Then {rng.choice([name, other])} goes to the {place}."
     return Example("where_is", f"{text} Where is the {thing}?", f"The {thing} is in the {where}.")
@@ -139,5 +133,6 @@ def tell_story(rng):
     return Example("tell_story", prompt, answer, check="contains", expected=expected)
 
 
-SKILLS = {days: 1.2, months: 1.2, units: 1.5, capital: 1.0, opposite: 0.6, nature: 0.5, who_has: 1.5, where_is: 1.2,
-          recall_name: 0.6, tell_story: 0.8}
+# How often each skill is drawn: early in a run, and late, when what is still hard counts more.
+SKILLS = {days: (1.2, 0.8), months: (1.2, 0.6), units: (1.5, 0.8), capital: (1.0, 1.8), opposite: (0.6, 1.8),
+          nature: (0.5, 1.2), who_has: (1.5, 0.4), where_is: (1.2, 0.5), recall_name: (0.6, 0.2), tell_story: (0.8, 0.4)}

@@ -36,7 +36,7 @@ def build(texts, spelled_words, size):
         vocabulary[letter] = len(vocabulary)
     for piece, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         word = piece.strip()
-        if len(vocabulary) >= size or count < LEAST_EXAMPLES:
+        if len(vocabulary) == size or count < LEAST_EXAMPLES:
             break
         if len(piece) > 1 and word.lower() not in spelled and not (word.isalpha() and len(word) == 1 and word not in "aAI"):
             vocabulary.setdefault(byte_letter(piece), len(vocabulary))

@@ -12,6 +12,7 @@ import random
 import time
 
 import torch
+from tokenizers import Tokenizer
 
 import tokenizer as tokenizer_files
 from data import Encoder, Rows, draw_training
@@ -25,6 +26,7 @@ def arguments():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--stop", type=int, help="end here, though the rate falls as if the run went on to --steps")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens per step")
     parser.add_argument("--warmup", type=int, default=60)
@@ -32,6 +34,7 @@ def arguments():
     parser.add_argument("--matrix-rate", type=float, default=0.02, help="Muon's rate, for the layers' matrices")
     parser.add_argument("--vector-rate", type=float, default=3e-3, help="AdamW's rate, for embeddings and norms")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--part", choices=["early", "late"], default="early", help="which mix of skills is drawn")
     parser.add_argument("--resume", type=pathlib.Path)
     parser.add_argument("--no-compile", action="store_true")
     return parser.parse_args()
@@ -70,7 +73,11 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
-    tokenizer = build_tokenizer(args.seed)
+    if args.resume:
+        # The tokenizer belongs to the weights: a later change of the skills must not change it.
+        tokenizer = Tokenizer.from_file(str(args.resume.parent / "tokenizer.json"))
+    else:
+        tokenizer = build_tokenizer(args.seed)
     tokenizer_files.save(tokenizer, args.out, CONFIG["max_position_embeddings"])
     encoder, model = Encoder(tokenizer), Sprout()
     opts, first = optimizers(model, args), 0
@@ -81,11 +88,11 @@ def main():
             optimizer.load_state_dict(saved)
         first = state["step"]
     loss_of = model if args.no_compile else torch.compile(model)
-    start, mean = time.time(), None
-    for step in range(first, args.steps):
+    start, mean, last = time.time(), None, args.stop or args.steps
+    for step in range(first, last):
         # Every eighth step trains on rows of the whole context; the others on rows that are cheaper.
         length = CONFIG["max_position_embeddings"] if step % 8 == 7 else 256
-        inputs, targets = Rows(encoder, f"{args.seed}/{step}").batch(args.tokens // length, length)
+        inputs, targets = Rows(encoder, f"{args.seed}/{step}", args.part).batch(args.tokens // length, length)
         with torch.autocast("cpu", torch.bfloat16):
             loss = loss_of(torch.from_numpy(inputs), torch.from_numpy(targets))
         loss.backward()
@@ -97,7 +104,7 @@ def main():
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if (step + 1) % 50 == 0:
             print(f"step {step + 1} loss {mean:.4f} seconds {time.time() - start:.0f}", flush=True)
-        if (step + 1) % 250 == 0 or step + 1 == args.steps:
+        if (step + 1) % 100 == 0 or step + 1 == last:
             save(args.out / "checkpoint.pt", model, opts, step + 1)
 
 
