@@ -1,4 +1,5 @@
 //! The real binary, as a person or a script runs it.
+#![allow(clippy::unwrap_used)] // a failed step fails the test
 
 use serde_json::Value;
 use std::{
@@ -107,7 +108,7 @@ fn failures_say_what_to_do_next_and_have_their_exit_codes() {
 fn a_network_answers_from_another_terminal_and_goes_on_where_a_kill_ended_it() {
     let dir = tempfile::tempdir().unwrap();
     let home = dir.path();
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<String> = Vec::new();
     for round in 0..4 {
         let up = Up::start(home);
         for earlier in &tasks {

@@ -3,11 +3,13 @@
 
 use crate::{
     args::{RunArgs, Settings},
-    key_file::{self, KeyFileError},
     link::Timing,
     router_url::RouterUrl,
 };
-use cactus_ledger::LedgerConfig;
+use cactus_ledger::{
+    LedgerConfig,
+    key_file::{self, KeyFileError},
+};
 use cactus_protocol::{Address, Octas, Price, SecretKey};
 use std::{
     fs, io,

@@ -13,6 +13,8 @@ use std::{
 
 /// A balance younger than this is not asked for again because it is too small.
 const REFUSAL_AGE: Duration = Duration::from_millis(25);
+/// A reservation may have to learn the balance, the order, and a fresher balance.
+const MAX_LESSONS: usize = 3;
 
 /// What a task would cost at most and who would be owed.
 #[derive(Debug, Clone, Copy)]
@@ -84,17 +86,21 @@ pub async fn reserve(
 
 async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), ApiError> {
     let attempt = || lock(&app.budget).reserve(&order.order, ask.task_id, ask.lock);
-    match attempt() {
-        Ok(()) => return Ok(()),
-        Err(Refusal::BalanceUnknown | Refusal::OrderUnknown) => ask_the_chain(app, order).await?,
-        Err(Refusal::Insufficient { .. }) => {
-            let client = order.order.client;
-            let started = lock(&app.budget).start_refresh(client, REFUSAL_AGE, Instant::now());
-            if started {
+    let client = order.order.client;
+    for _ in 0..MAX_LESSONS {
+        match attempt() {
+            Ok(()) => return Ok(()),
+            Err(Refusal::BalanceUnknown) => refresh_balance(app, client).await?,
+            Err(Refusal::OrderUnknown) => recall_order(app, order).await?,
+            Err(Refusal::Insufficient { .. }) => {
+                let now = Instant::now();
+                if !lock(&app.budget).start_refresh(client, REFUSAL_AGE, now) {
+                    break;
+                }
                 refresh_balance(app, client).await?;
             }
+            Err(Refusal::OrderSpent { .. }) => break,
         }
-        Err(Refusal::OrderSpent { .. }) => {}
     }
     attempt().map_err(|refusal| payment_required(order, ask.lock, refusal))
 }
@@ -123,20 +129,12 @@ fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiEr
     ApiError::PaymentRequired { code, message }
 }
 
-/// Learns a balance and an order. The database knows every task that this server ever made under
-/// the order; the chain knows those of a lost database. The larger counts.
-async fn ask_the_chain(app: &App, order: &SignedOrder) -> Result<(), ApiError> {
+/// Learns what was spent under an order: an order names its server, so this database knows every
+/// task that there ever was. Were it lost, the contract still refuses what exceeds the order.
+async fn recall_order(app: &App, order: &SignedOrder) -> Result<(), ApiError> {
     let (client, order_id) = (order.order.client, order.order.order_id);
-    refresh_balance(app, client).await?;
-    if lock(&app.budget).order_used(&client, &order_id).is_none() {
-        let stored = store::order_used(&app.pool, &client, &order_id).await?;
-        let on_chain = app.chain.order_used(client, order_id).await;
-        let on_chain = on_chain.map_err(|error| {
-            tracing::warn!(%error, "an order cannot be checked");
-            ApiError::ChainAway
-        })?;
-        lock(&app.budget).learn_order(client, order_id, stored.max(on_chain));
-    }
+    let used = store::order_used(&app.pool, &client, &order_id).await?;
+    lock(&app.budget).learn_order(client, order_id, used);
     Ok(())
 }
 

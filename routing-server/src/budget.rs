@@ -189,7 +189,8 @@ impl Budget {
     }
 
     /// What was spent or is locked under an order, if known.
-    pub fn order_used(&self, client: &Address, order: &OrderId) -> Option<Octas> {
+    #[cfg(test)]
+    fn order_used(&self, client: &Address, order: &OrderId) -> Option<Octas> {
         self.accounts.get(client)?.orders.get(order).copied()
     }
 

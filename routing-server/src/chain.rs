@@ -5,7 +5,7 @@ use cactus_ledger::{
     Availability, ClientBalance, Ledger, LedgerConfig, NodeInfo, Outbox, Settled, TaskInfo,
     ViewError,
 };
-use cactus_protocol::{Address, Octas, OrderId, PublicKey, SecretKey, TaskId};
+use cactus_protocol::{Address, Octas, PublicKey, SecretKey, TaskId};
 use futures::future::{BoxFuture, FutureExt, try_join};
 use sqlx::SqlitePool;
 use std::{sync::Arc, time::Duration};
@@ -81,8 +81,6 @@ pub trait Chain: Send + Sync {
     fn parameters(&self) -> &Parameters;
     /// A client's money in the escrow.
     fn balance(&self, client: Address) -> Answer<'_, ClientBalance>;
-    /// Live locks and settled amounts under an order.
-    fn order_used(&self, client: Address, order: OrderId) -> Answer<'_, Octas>;
     /// An operator; `None` for an account that is none.
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>>;
     /// Where a task stands.
@@ -152,10 +150,6 @@ impl Chain for LedgerChain {
 
     fn balance(&self, client: Address) -> Answer<'_, ClientBalance> {
         async move { Ok(self.ledger.client_balance(client).await?) }.boxed()
-    }
-
-    fn order_used(&self, client: Address, order: OrderId) -> Answer<'_, Octas> {
-        async move { Ok(self.ledger.order_used(client, order).await?) }.boxed()
     }
 
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>> {

@@ -5,10 +5,10 @@ use crate::{
     args::{Args, File, Limits},
     dispatch::Weights,
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use cactus_ledger::key_file;
 use cactus_protocol::{Address, Hash, SecretKey};
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, path::PathBuf};
-use zeroize::Zeroizing;
 
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
@@ -69,7 +69,7 @@ impl Config {
             limits: file.limits,
             models: file.models,
             ..Self::new(
-                read_key(&key_file)?,
+                key_file::load(&key_file)?,
                 chain_url.unwrap_or_else(|| DEFAULT_CHAIN_URL.to_owned()),
                 contract.parse().context("--contract")?,
                 data_dir.context("no data directory: pass --data-dir")?,
@@ -114,23 +114,6 @@ impl Config {
 fn read_file(path: &Path) -> Result<File> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("parse {}", path.display()))
-}
-
-/// Reads a secret key from a file that only its owner may read.
-fn read_key(path: &Path) -> Result<SecretKey> {
-    let shown = path.display();
-    let metadata = fs::metadata(path).with_context(|| format!("key file {shown}"))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if metadata.permissions().mode() & 0o077 != 0 {
-            bail!("key file {shown} can be read by others: run chmod 600 {shown}");
-        }
-    }
-    ensure!(metadata.len() < 4096, "key file {shown} is too long");
-    let text = fs::read_to_string(path).with_context(|| format!("key file {shown}"))?;
-    let text = Zeroizing::new(text);
-    text.parse().with_context(|| format!("key file {shown}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 //! A network in this process and a client with money in it.
+#![allow(clippy::unwrap_used, dead_code)] // a failed step fails the test
 
 use anyhow::Result;
 use cactus_cli::{
@@ -16,7 +17,6 @@ pub const MAX_COST: Octas = Octas(10_000_000);
 
 pub struct World {
     pub network: Network,
-    pub session: Session,
     dir: TempDir,
 }
 
@@ -43,27 +43,32 @@ impl World {
             orchestrators,
         };
         let network = Network::start(plan).await.unwrap();
-        let session = Session::new(NetworkArgs {
-            router: network.router_url().to_owned(),
-            chain: network.chain_url().to_owned(),
-            contract: Some(network.contract()),
-            home: Some(dir.path().join("client")),
-            json: false,
-        });
-        Self { network, session: session.unwrap(), dir }
+        Self { network, dir }
     }
 
     /// A client with coins and a deposit.
     pub async fn funded_client(&self) -> Account {
-        let account = self.poor_client().await;
+        let account = self.client("client").await;
         self.network.fund_client(&account.key, COINS, DEPOSIT).await.unwrap();
         account
     }
 
     /// A client with a wallet and nothing in it.
     pub async fn poor_client(&self) -> Account {
-        wallet::load_or_create(&self.session.wallet_path()).unwrap();
-        Account::open(&self.session).await.unwrap()
+        self.client("poor").await
+    }
+
+    async fn client(&self, name: &str) -> Account {
+        let network = NetworkArgs {
+            router: self.network.router_url().to_owned(),
+            chain: self.network.chain_url().to_owned(),
+            contract: Some(self.network.contract()),
+            home: Some(self.dir.path().join(name)),
+            json: false,
+        };
+        let session = Session::new(network).unwrap();
+        wallet::load_or_create(&session.wallet_path()).unwrap();
+        Account::open(&session).await.unwrap()
     }
 
     pub async fn stop(self) {

@@ -3,14 +3,12 @@
 //! and benches start it. It holds no logic of a network: only what it takes to start one.
 #![warn(missing_docs)]
 
-mod accounts;
 mod admission;
 mod balances;
 mod model;
 mod network;
 mod plan;
 
-pub use accounts::KeyStore;
 pub use balances::{Balance, Balances, Role};
 pub use model::{DEMONSTRATION, sprout};
 pub use network::{Network, Operator};

@@ -1,19 +1,23 @@
 //! Starting a network, part by part, and stopping it in the opposite order.
 
 use crate::{
-    accounts::KeyStore,
     admission::Admin,
     balances::{Balances, Role},
     plan::{NetworkPlan, OrchestratorPlan},
 };
 use anyhow::{Context, Result};
-use cactus_ledger::{Call, Ledger, LedgerConfig};
+use cactus_ledger::{Call, Ledger, LedgerConfig, key_file};
 use cactus_localnet::{CONTRACT_ADDRESS, LOCALNET_CHAIN_ID, Localnet, LocalnetConfig};
 use cactus_orchestrator::{Config as OrchestratorConfig, Timing};
 use cactus_protocol::{Address, Octas, SecretKey};
 use cactus_routing_server::Config as RouterConfig;
 use serde::Deserialize;
-use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinHandle,
@@ -48,6 +52,17 @@ pub struct Network {
     operators: Vec<Operator>,
     /// In the order in which they stop.
     parts: Vec<Part>,
+}
+
+/// The keys of a network, one file each, so that a restarted network is the same network.
+struct Keys {
+    dir: PathBuf,
+}
+
+impl Keys {
+    fn load_or_create(&self, name: &str) -> Result<SecretKey> {
+        Ok(key_file::load_or_create(&self.dir.join(format!("{name}.key")))?)
+    }
 }
 
 /// Something that runs until its token is cancelled.
@@ -98,7 +113,7 @@ impl Network {
     /// # Errors
     /// When a part does not start; the text says which and why.
     pub async fn start(plan: NetworkPlan) -> Result<Self> {
-        let keys = KeyStore::open(plan.data_dir.join("keys"))?;
+        let keys = Keys { dir: plan.data_dir.join("keys") };
         let mut network = Self::start_chain(&plan.data_dir, plan.chain_listener).await?;
         network.start_router(&keys, &plan.data_dir, plan.router_listener).await?;
         for orchestrator in plan.orchestrators {
@@ -138,7 +153,7 @@ impl Network {
     /// Registers and authorises the routing server where that is missing, and starts it.
     async fn start_router(
         &mut self,
-        keys: &KeyStore,
+        keys: &Keys,
         data_dir: &Path,
         listener: TcpListener,
     ) -> Result<()> {
@@ -160,7 +175,7 @@ impl Network {
     /// The orchestrator funds itself from the faucet, registers, stakes and dials, as on a GPU box.
     fn start_orchestrator(
         &mut self,
-        keys: &KeyStore,
+        keys: &Keys,
         model: &Path,
         plan: OrchestratorPlan,
     ) -> Result<()> {

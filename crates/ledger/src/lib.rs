@@ -7,6 +7,7 @@ mod argument;
 mod call;
 mod chain;
 mod event;
+pub mod key_file;
 mod ledger;
 pub mod outbox;
 mod rest;

@@ -5,7 +5,7 @@ use super::apt;
 use cactus_ledger::{
     Call, ChainEvent, ClientBalance, IntentId, Outcome, Settled, TaskInfo, TaskStage,
 };
-use cactus_protocol::{Address, Fault, Octas, OrderId, PublicKey, SecretKey, TaskId};
+use cactus_protocol::{Address, Fault, Octas, PublicKey, SecretKey, TaskId};
 use cactus_routing_server::chain::{
     Answer, Carrier, Chain, ChainAway, Operator, OperatorNode, Parameters,
 };
@@ -211,10 +211,6 @@ impl Chain for TestChain {
         let none = ClientBalance { available: Octas(0), locked: Octas(0) };
         let balance = self.state.lock().unwrap().balances.get(&client).copied();
         self.answer(balance.unwrap_or(none))
-    }
-
-    fn order_used(&self, _: Address, _: OrderId) -> Answer<'_, Octas> {
-        self.answer(Octas(0))
     }
 
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>> {

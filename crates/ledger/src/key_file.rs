@@ -36,6 +36,12 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// Choose another place: a key is never overwritten.
+    #[error("there is a key at {} already", path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// Reads the key in `path`, or makes a new one there with mode 0600.
@@ -45,16 +51,22 @@ pub enum KeyFileError {
 pub fn load_or_create(path: &Path) -> Result<SecretKey, KeyFileError> {
     match load(path) {
         Err(KeyFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            match create(path).map_err(|source| io_error(path, source))? {
-                Some(key) => Ok(key),
-                None => load(path),
+            let key = SecretKey::random();
+            match store(path, &key) {
+                Ok(()) => Ok(key),
+                Err(KeyFileError::Taken { .. }) => load(path),
+                Err(error) => Err(error),
             }
         }
         other => other,
     }
 }
 
-fn load(path: &Path) -> Result<SecretKey, KeyFileError> {
+/// Reads the key in `path`.
+///
+/// # Errors
+/// [`KeyFileError`] by what the operator can do.
+pub fn load(path: &Path) -> Result<SecretKey, KeyFileError> {
     let metadata = fs::metadata(path).map_err(|source| io_error(path, source))?;
     check_permissions(path, &metadata)?;
     let malformed = || KeyFileError::Malformed { path: path.into() };
@@ -81,23 +93,29 @@ fn check_permissions(_: &Path, _: &fs::Metadata) -> Result<(), KeyFileError> {
     Ok(())
 }
 
+/// Writes a key to a file that does not exist yet, with mode 0600.
+///
+/// # Errors
+/// [`KeyFileError::Taken`] when there is a file already; it stays as it is.
+pub fn store(path: &Path, key: &SecretKey) -> Result<(), KeyFileError> {
+    write_beside_and_link(path, key).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => KeyFileError::Taken { path: path.into() },
+        _ => io_error(path, source),
+    })
+}
+
 /// Writes a whole file beside `path` and then links it there: a crash leaves no half a key, and a
-/// key that appeared meanwhile is kept (`None`).
-fn create(path: &Path) -> io::Result<Option<SecretKey>> {
+/// key that appeared meanwhile is kept.
+fn write_beside_and_link(path: &Path, key: &SecretKey) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
     fs::create_dir_all(folder)?;
-    let key = SecretKey::random();
     let draft = folder.join(format!(".new-key-{:016x}", rand::random::<u64>()));
-    let written = write_private(&draft, &key).and_then(|()| fs::hard_link(&draft, path));
+    let written = write_private(&draft, key).and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
-    match written {
-        Ok(()) => Ok(Some(key)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-        Err(error) => Err(error),
-    }
+    written
 }
 
 fn write_private(path: &Path, key: &SecretKey) -> io::Result<()> {
@@ -134,6 +152,17 @@ mod tests {
         assert_eq!(mode, 0o600);
         let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
         assert_eq!(files, 1, "no draft is left behind");
+    }
+
+    #[test]
+    fn a_stored_key_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wallet.key");
+        let key = SecretKey::random();
+        store(&path, &key).unwrap();
+        let again = store(&path, &SecretKey::random()).unwrap_err();
+        assert!(matches!(again, KeyFileError::Taken { .. }), "{again}");
+        assert_eq!(load(&path).unwrap().address(), key.address());
     }
 
     #[test]
