@@ -4,12 +4,16 @@
 //! Never executes anything.
 
 mod abilities;
+mod acquires;
 mod blocks;
+mod borrows;
 mod compatibility;
 mod constants;
+mod instantiation;
 mod link;
 mod locals;
 mod operands;
+mod references;
 mod structs;
 mod types;
 
@@ -19,11 +23,17 @@ pub(crate) use link::link;
 use crate::format::{Code, FunctionDef, FunctionHandle, Token};
 use crate::{AbilitySet, CompiledModule, VmError};
 
+/// Most borrows looked at for one module. The largest module of ours needs a few thousand.
+const BORROWS_MAX: u64 = 10_000_000;
+
 /// Checks a module by itself.
 pub(crate) fn module(module: &CompiledModule) -> Result<(), VmError> {
     structs::check(module)?;
     constants::check(module)?;
-    module.function_defs.iter().try_for_each(|def| function(module, def))
+    acquires::check(module)?;
+    instantiation::check(module)?;
+    let mut budget = borrows::Budget(BORROWS_MAX);
+    module.function_defs.iter().try_for_each(|def| function(module, def, &mut budget))
 }
 
 /// A function body with what the checks need to know of it.
@@ -47,7 +57,11 @@ impl Body<'_> {
     }
 }
 
-fn function(module: &CompiledModule, def: &FunctionDef) -> Result<(), VmError> {
+fn function(
+    module: &CompiledModule,
+    def: &FunctionDef,
+    budget: &mut borrows::Budget,
+) -> Result<(), VmError> {
     let handle = module.handle_of(def);
     let parameters = module.signature(handle.parameters);
     let returns = module.signature(handle.returns);
@@ -60,5 +74,6 @@ fn function(module: &CompiledModule, def: &FunctionDef) -> Result<(), VmError> {
     let body = Body { module, handle, code, locals };
     let blocks = blocks::find(&body)?;
     types::check(&body, &blocks)?;
-    locals::check(&body, &blocks, parameters.len())
+    locals::check(&body, &blocks, parameters.len())?;
+    references::check(&body, &blocks, parameters.len(), budget)
 }
