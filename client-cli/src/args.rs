@@ -17,7 +17,7 @@ pub struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  cactus demo                          a whole network, eight answers, every payment shown
+  cactus demo                          a whole network, ten answers, every payment shown
   cactus up                            the same network, and it stays
   cactus chat \"what is 17 + 25?\"       one answer (from another terminal)
   cactus chat                          a conversation
@@ -49,7 +49,7 @@ pub struct NetworkArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Start a network, ask it eight questions, and show who answered and who was paid.
+    /// Start a network, ask it questions, and show who answered and who was paid.
     Demo(DemoArgs),
     /// Start a network on this machine and keep it until Ctrl-C.
     Up(UpArgs),

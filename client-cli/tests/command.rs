@@ -75,6 +75,13 @@ fn the_demonstration_verifies_and_pays_every_answer() {
 }
 
 #[test]
+fn the_help_names_every_command_and_gives_examples() {
+    let home = tempfile::tempdir().unwrap();
+    let help = cactus(home.path(), &["--help"]).env("COLUMNS", "100").output().unwrap();
+    insta::assert_snapshot!(String::from_utf8(help.stdout).unwrap());
+}
+
+#[test]
 fn a_wallet_is_made_once_and_shown_without_its_secret() {
     let home = tempfile::tempdir().unwrap();
     let created = json(&output(home.path(), &["wallet", "create", "--json"]));

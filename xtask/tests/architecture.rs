@@ -24,7 +24,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cactus-orchestrator",
         ],
     ),
-    ("cactus-cli", &["cactus-protocol", "cactus-ledger", "cactus-localnet", "cactus-devnet"]),
+    (
+        "cactus-cli",
+        &[
+            "cactus-protocol",
+            "cactus-ledger",
+            "cactus-inference",
+            "cactus-localnet",
+            "cactus-devnet",
+        ],
+    ),
 ];
 
 /// A family of crates from outside, by prefix, and the only crates of ours that may name it.
