@@ -21,12 +21,10 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Daemons tell what they do; commands only what goes wrong. RUST_LOG overrides both.
+/// A daemon tells what it does; commands, and networks whose parts all start and stop together,
+/// only what goes wrong. RUST_LOG overrides both.
 fn log_to_standard_error(command: &Command) {
-    let level = match command {
-        Command::Up(_) | Command::Localnet(_) => "info",
-        _ => "error",
-    };
+    let level = if matches!(command, Command::Localnet(_)) { "info" } else { "error" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
