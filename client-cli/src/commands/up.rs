@@ -63,7 +63,9 @@ fn announce(session: &Session, network: &Network) {
     println!("\nFrom another terminal:");
     println!("  cactus chat \"what is 17 + 25?\"");
     println!("  cactus key create        an API key for any OpenAI client");
-    println!("RUST_LOG=info shows what each part does. Ctrl-C stops it; the next `cactus up` goes on where it ended.");
+    println!(
+        "RUST_LOG=info shows what each part does. Ctrl-C stops it; the next `cactus up` goes on where it ended."
+    );
 }
 
 fn listen(port: u16, flag: &str) -> Result<TcpListener> {

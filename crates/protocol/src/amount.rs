@@ -34,10 +34,7 @@ impl Octas {
 
     /// The sum, or `None` when it does not fit.
     pub fn checked_sum(amounts: impl IntoIterator<Item = Self>) -> Option<Self> {
-        amounts
-            .into_iter()
-            .chain(iter::once(Self::ZERO))
-            .try_fold(Self::ZERO, Self::checked_add)
+        amounts.into_iter().chain(iter::once(Self::ZERO)).try_fold(Self::ZERO, Self::checked_add)
     }
 }
 
@@ -80,11 +77,7 @@ impl FromStr for Octas {
         }
         let whole = digits(whole).and_then(|w| w.checked_mul(OCTAS_PER_APT));
         let part = digits(part).and(digits(&format!("{part:0<8}")));
-        whole
-            .zip(part)
-            .and_then(|(w, p)| w.checked_add(p))
-            .map(Self)
-            .ok_or_else(bad)
+        whole.zip(part).and_then(|(w, p)| w.checked_add(p)).map(Self).ok_or_else(bad)
     }
 }
 
@@ -124,17 +117,7 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Octas(octas)), "{text}");
         }
-        for text in [
-            "",
-            "-1",
-            "1.123456789",
-            "1e5",
-            "apt",
-            ".",
-            "1.",
-            "+1",
-            "184467440738",
-        ] {
+        for text in ["", "-1", "1.123456789", "1e5", "apt", ".", "1.", "+1", "184467440738"] {
             assert!(text.parse::<Octas>().is_err(), "{text}");
         }
     }

@@ -57,10 +57,7 @@ impl RequestSignature {
     /// # Errors
     /// Only when the claim has no BCS form.
     pub fn new(claim: RequestClaim, scope: Scope, key: &SecretKey) -> Result<Self, BadSignature> {
-        Ok(Self {
-            public_key: key.public(),
-            claim: Signed::new(claim, scope, key)?,
-        })
+        Ok(Self { public_key: key.public(), claim: Signed::new(claim, scope, key)? })
     }
 
     /// Checks the signature and that the key opens the client's account. The caller compares
@@ -70,11 +67,7 @@ impl RequestSignature {
     /// [`BadSignature`] for another key, account, chain or contract.
     pub fn verify(self, scope: Scope) -> Result<Verified<RequestClaim>, BadSignature> {
         let claim = self.claim.verify(scope, &self.public_key)?;
-        if self.public_key.address() == claim.client {
-            Ok(claim)
-        } else {
-            Err(BadSignature)
-        }
+        if self.public_key.address() == claim.client { Ok(claim) } else { Err(BadSignature) }
     }
 
     /// The value of the `Authorization` header.
@@ -115,10 +108,7 @@ fn from_hex<T: DeserializeOwned>(text: &str) -> Option<T> {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope = Scope {
-        chain_id: 4,
-        contract: Address([9; 32]),
-    };
+    const SCOPE: Scope = Scope { chain_id: 4, contract: Address([9; 32]) };
 
     fn claim(client: Address) -> RequestClaim {
         RequestClaim {

@@ -47,11 +47,7 @@ pub fn signing_bytes<T: ChainMessage>(
         module: T::MODULE.as_bytes().to_vec(),
         name: T::NAME.as_bytes().to_vec(),
     };
-    aptos_bcs::to_bytes(&SignedMessage {
-        type_info,
-        inner: message,
-    })
-    .map_err(|_| BadSignature)
+    aptos_bcs::to_bytes(&SignedMessage { type_info, inner: message }).map_err(|_| BadSignature)
 }
 
 /// Signs a message for the contract at `contract`.
@@ -128,11 +124,7 @@ impl SignedOrder {
     /// Only when the order has no BCS form.
     pub fn new(order: Order, contract: Address, key: &SecretKey) -> Result<Self, BadSignature> {
         let signature = sign(&order, contract, key)?;
-        Ok(Self {
-            order,
-            public_key: key.public(),
-            signature,
-        })
+        Ok(Self { order, public_key: key.public(), signature })
     }
 
     /// Checks the signature, and that the key opens the client's account.
@@ -195,10 +187,7 @@ mod bytes_of_id {
 mod tests {
     use super::*;
 
-    const SCOPE: Scope = Scope {
-        chain_id: 4,
-        contract: Address([0xca; 32]),
-    };
+    const SCOPE: Scope = Scope { chain_id: 4, contract: Address([0xca; 32]) };
 
     fn order(client: Address) -> Order {
         Order {
@@ -232,22 +221,8 @@ mod tests {
         let key = SecretKey::random();
         let good = SignedOrder::new(order(key.address()), SCOPE.contract, &key).unwrap();
         assert!(good.clone().verify(SCOPE).is_ok());
-        assert!(
-            good.clone()
-                .verify(Scope {
-                    chain_id: 1,
-                    ..SCOPE
-                })
-                .is_err()
-        );
-        assert!(
-            good.clone()
-                .verify(Scope {
-                    contract: Address([1; 32]),
-                    ..SCOPE
-                })
-                .is_err()
-        );
+        assert!(good.clone().verify(Scope { chain_id: 1, ..SCOPE }).is_err());
+        assert!(good.clone().verify(Scope { contract: Address([1; 32]), ..SCOPE }).is_err());
         let stolen = SignedOrder::new(order(Address([1; 32])), SCOPE.contract, &key).unwrap();
         assert!(stolen.verify(SCOPE).is_err());
         let mut raised = good;

@@ -95,11 +95,8 @@ impl ChatRequest {
     /// tokenizer makes more tokens than bytes, and templates add a few per message.
     pub fn prompt_tokens_bound(&self) -> u32 {
         const TEMPLATE_TOKENS_PER_MESSAGE: usize = 16;
-        let bytes: usize = self
-            .messages
-            .iter()
-            .map(|m| m.content.len() + TEMPLATE_TOKENS_PER_MESSAGE)
-            .sum();
+        let bytes: usize =
+            self.messages.iter().map(|m| m.content.len() + TEMPLATE_TOKENS_PER_MESSAGE).sum();
         u32::try_from(bytes + TEMPLATE_TOKENS_PER_MESSAGE).unwrap_or(u32::MAX)
     }
 }
@@ -132,10 +129,7 @@ mod tests {
     fn every_field_moves_the_request_hash() {
         let request = ChatRequest {
             model: "sprout".into(),
-            messages: vec![ChatMessage {
-                role: Role::User,
-                content: "2+2".into(),
-            }],
+            messages: vec![ChatMessage { role: Role::User, content: "2+2".into() }],
             sampling: Sampling::default(),
             max_tokens: 8,
             stop: vec![],

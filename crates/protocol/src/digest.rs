@@ -48,10 +48,7 @@ mod tests {
 
     #[test]
     fn the_hash_does_not_depend_on_the_cuts() {
-        assert_eq!(
-            hash(&[(&[1, 2], "ab"), (&[3], "c")]),
-            hash(&[(&[1, 2, 3], "abc")])
-        );
+        assert_eq!(hash(&[(&[1, 2], "ab"), (&[3], "c")]), hash(&[(&[1, 2, 3], "abc")]));
         assert_ne!(hash(&[(&[1, 2], "abc")]), hash(&[(&[1, 2, 3], "abc")]));
         assert_ne!(hash(&[(&[1, 2, 3], "abd")]), hash(&[(&[1, 2, 3], "abc")]));
     }

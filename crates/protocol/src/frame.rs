@@ -318,11 +318,7 @@ impl Failure {
 /// [`BadFrame::TooLong`] when the other side would refuse it.
 pub fn encode<F: Serialize>(frame: &F) -> Result<Vec<u8>, BadFrame> {
     let bytes = aptos_bcs::to_bytes(frame).map_err(|e| BadFrame::Malformed(e.to_string()))?;
-    if bytes.len() > MAX_FRAME_BYTES {
-        Err(BadFrame::TooLong(bytes.len()))
-    } else {
-        Ok(bytes)
-    }
+    if bytes.len() > MAX_FRAME_BYTES { Err(BadFrame::TooLong(bytes.len())) } else { Ok(bytes) }
 }
 
 /// Reads a frame: [`ServerFrame`] on the node's side, [`NodeFrame`] on the server's.
@@ -355,10 +351,7 @@ mod tests {
 
     #[test]
     fn a_frame_with_bytes_behind_it_is_refused() {
-        let mut bytes = encode(&ServerFrame::Cancel {
-            task_id: TaskId([1; 32]),
-        })
-        .unwrap();
+        let mut bytes = encode(&ServerFrame::Cancel { task_id: TaskId([1; 32]) }).unwrap();
         bytes.push(0);
         assert!(parse::<ServerFrame>(&bytes).is_err());
     }
@@ -366,16 +359,8 @@ mod tests {
     #[test]
     fn a_frame_over_the_limit_is_refused_on_both_sides() {
         let text = "x".repeat(MAX_FRAME_BYTES);
-        let delta = Delta {
-            task_id: TaskId([1; 32]),
-            sequence: 0,
-            text,
-            token_ids: vec![],
-        };
-        assert!(matches!(
-            encode(&NodeFrame::Delta(delta)),
-            Err(BadFrame::TooLong(_))
-        ));
+        let delta = Delta { task_id: TaskId([1; 32]), sequence: 0, text, token_ids: vec![] };
+        assert!(matches!(encode(&NodeFrame::Delta(delta)), Err(BadFrame::TooLong(_))));
         assert!(matches!(
             parse::<NodeFrame>(&vec![0; MAX_FRAME_BYTES + 1]),
             Err(BadFrame::TooLong(_))

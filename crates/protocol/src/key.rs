@@ -91,13 +91,7 @@ impl PublicKey {
     /// The address of the single-key account that this key opens: SHA3-256 of the key and the
     /// scheme byte 0 (Aptos' authentication key).
     pub fn address(&self) -> Address {
-        Address(
-            Sha3_256::new()
-                .chain_update(self.0)
-                .chain_update([0])
-                .finalize()
-                .into(),
-        )
+        Address(Sha3_256::new().chain_update(self.0).chain_update([0]).finalize().into())
     }
 
     /// Whether `signature` is this key's over `message`, strictly.
@@ -147,9 +141,7 @@ macro_rules! hex_text {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 if deserializer.is_human_readable() {
-                    return String::deserialize(deserializer)?
-                        .parse()
-                        .map_err(D::Error::custom);
+                    return String::deserialize(deserializer)?.parse().map_err(D::Error::custom);
                 }
                 let bytes = Vec::<u8>::deserialize(deserializer)?;
                 <[u8; $bytes]>::try_from(bytes)
@@ -180,10 +172,7 @@ mod tests {
     fn a_secret_key_does_not_print_its_seed() {
         let key = SecretKey::random();
         assert!(!format!("{key:?}").contains(&hex::encode(*key.seed())));
-        assert_eq!(
-            key.to_hex().parse::<SecretKey>().unwrap().address(),
-            key.address()
-        );
+        assert_eq!(key.to_hex().parse::<SecretKey>().unwrap().address(), key.address());
     }
 
     #[test]

@@ -51,12 +51,7 @@ struct Envelope<'a, T> {
 
 fn signing_bytes<T: Canonical>(body: &T, scope: Scope) -> Result<Vec<u8>, BadSignature> {
     let domain = format!("cactus::{}::v1", T::PURPOSE);
-    let envelope = Envelope {
-        domain,
-        chain_id: scope.chain_id,
-        contract: scope.contract,
-        body,
-    };
+    let envelope = Envelope { domain, chain_id: scope.chain_id, contract: scope.contract, body };
     aptos_bcs::to_bytes(&envelope).map_err(|_| BadSignature)
 }
 
@@ -118,52 +113,23 @@ mod tests {
         const PURPOSE: &'static str = "b";
     }
 
-    const SCOPE: Scope = Scope {
-        chain_id: 4,
-        contract: Address([9; 32]),
-    };
+    const SCOPE: Scope = Scope { chain_id: 4, contract: Address([9; 32]) };
 
     #[test]
     fn a_signature_counts_for_its_message_key_chain_and_contract_only() {
         let key = SecretKey::random();
         let signed = Signed::new(A(1), SCOPE, &key).unwrap();
-        assert_eq!(
-            signed
-                .clone()
-                .verify(SCOPE, &key.public())
-                .unwrap()
-                .into_inner(),
-            A(1)
-        );
+        assert_eq!(signed.clone().verify(SCOPE, &key.public()).unwrap().into_inner(), A(1));
 
-        let elsewhere = [
-            Scope {
-                chain_id: 1,
-                ..SCOPE
-            },
-            Scope {
-                contract: Address([8; 32]),
-                ..SCOPE
-            },
-        ];
+        let elsewhere =
+            [Scope { chain_id: 1, ..SCOPE }, Scope { contract: Address([8; 32]), ..SCOPE }];
         for scope in elsewhere {
             assert!(signed.clone().verify(scope, &key.public()).is_err());
         }
-        assert!(
-            signed
-                .clone()
-                .verify(SCOPE, &SecretKey::random().public())
-                .is_err()
-        );
-        let other_body = Signed {
-            body: A(2),
-            signature: signed.signature,
-        };
+        assert!(signed.clone().verify(SCOPE, &SecretKey::random().public()).is_err());
+        let other_body = Signed { body: A(2), signature: signed.signature };
         assert!(other_body.verify(SCOPE, &key.public()).is_err());
-        let other_purpose = Signed {
-            body: B(1),
-            signature: signed.signature,
-        };
+        let other_purpose = Signed { body: B(1), signature: signed.signature };
         assert!(other_purpose.verify(SCOPE, &key.public()).is_err());
     }
 }

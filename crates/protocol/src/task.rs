@@ -121,22 +121,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const WORK: Delivery = Delivery {
-        prompt_tokens: 1,
-        output_tokens: 2,
-        compute_ms: 3,
-        receipt_hash: Hash([0; 32]),
-    };
+    const WORK: Delivery =
+        Delivery { prompt_tokens: 1, output_tokens: 2, compute_ms: 3, receipt_hash: Hash([0; 32]) };
 
     fn event() -> impl Strategy<Value = TaskEvent> {
         prop_oneof![
             Just(TaskEvent::Deliver(WORK)),
-            prop_oneof![
-                Just(Fault::Provider),
-                Just(Fault::User),
-                Just(Fault::Nobody)
-            ]
-            .prop_map(TaskEvent::GiveUp),
+            prop_oneof![Just(Fault::Provider), Just(Fault::User), Just(Fault::Nobody)]
+                .prop_map(TaskEvent::GiveUp),
             Just(TaskEvent::PaymentConfirmed),
             Just(TaskEvent::RefundConfirmed),
         ]
@@ -160,10 +152,7 @@ mod tests {
 
     #[test]
     fn a_delivered_task_cannot_be_given_up() {
-        let illegal = step(
-            TaskState::Delivered(WORK),
-            TaskEvent::GiveUp(Fault::Provider),
-        );
+        let illegal = step(TaskState::Delivered(WORK), TaskEvent::GiveUp(Fault::Provider));
         assert!(illegal.is_err());
     }
 }

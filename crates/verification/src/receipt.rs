@@ -93,9 +93,7 @@ pub fn check_receipt(
     observed: &Observation,
     receipt: Signed<Receipt>,
 ) -> Result<Verified<Receipt>, ReceiptFault> {
-    let receipt = receipt
-        .verify(scope, &observed.node)
-        .map_err(|_| ReceiptFault::BadSignature)?;
+    let receipt = receipt.verify(scope, &observed.node).map_err(|_| ReceiptFault::BadSignature)?;
     check_identity(observed, &receipt)?;
     check_output(observed, &receipt)?;
     check_finish_reason(observed, &receipt)?;
@@ -127,10 +125,7 @@ fn check_output(observed: &Observation, receipt: &Receipt) -> Result<(), Receipt
         && receipt.prompt_tokens >= 1
         && receipt.prompt_tokens <= observed.prompt_tokens_bound
         && tokens_in_context(receipt) <= u64::from(observed.context_length);
-    require(
-        receipt.output_hash == observed.output_hash,
-        ReceiptFault::OtherOutput,
-    )?;
+    require(receipt.output_hash == observed.output_hash, ReceiptFault::OtherOutput)?;
     require(counts_hold, ReceiptFault::TokenCount)
 }
 

@@ -1,16 +1,10 @@
 use super::*;
 use cactus_protocol::{Octas, SecretKey};
 
-const SCOPE: Scope = Scope {
-    chain_id: 4,
-    contract: Address([9; 32]),
-};
+const SCOPE: Scope = Scope { chain_id: 4, contract: Address([9; 32]) };
 
 fn honest(node: &SecretKey) -> (Observation, Receipt) {
-    let price = Price {
-        prompt: Octas(10),
-        output: Octas(20),
-    };
+    let price = Price { prompt: Octas(10), output: Octas(20) };
     let observed = Observation {
         task_id: TaskId([1; 32]),
         server: Address([2; 32]),
@@ -69,15 +63,7 @@ fn a_receipt_of_another_node_or_network_is_refused() {
     let (node, thief) = (SecretKey::random(), SecretKey::random());
     let (observed, receipt) = honest(&node);
     let forged = Signed::new(receipt.clone(), SCOPE, &thief).unwrap();
-    let other_chain = Signed::new(
-        receipt,
-        Scope {
-            chain_id: 1,
-            ..SCOPE
-        },
-        &node,
-    )
-    .unwrap();
+    let other_chain = Signed::new(receipt, Scope { chain_id: 1, ..SCOPE }, &node).unwrap();
     for signed in [forged, other_chain] {
         assert_eq!(
             check_receipt(SCOPE, &observed, signed).unwrap_err(),
@@ -110,10 +96,7 @@ fn a_receipt_for_anything_else_is_refused() {
 
 #[test]
 fn a_prompt_longer_than_its_bytes_is_refused() {
-    assert_eq!(
-        check(|_, r| r.prompt_tokens = 101),
-        Some(ReceiptFault::TokenCount)
-    );
+    assert_eq!(check(|_, r| r.prompt_tokens = 101), Some(ReceiptFault::TokenCount));
 }
 
 #[test]
