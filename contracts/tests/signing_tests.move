@@ -4,6 +4,7 @@
 module cactus::signing_tests {
     use aptos_std::ed25519;
     use cactus::channel;
+    use cactus::invite;
     use cactus::payment;
     use cactus::registry;
     use cactus::world;
@@ -24,6 +25,11 @@ module cactus::signing_tests {
     const VOUCHER_SIGNATURE: vector<u8> =
         x"73da2fe8f2a44d6f573941b3619dca06eb6c6444feaaa0b3632b0f67f38b670f74f203a0f8ac2ff4221659589daf09997bfa1803facf7a3c7060b9b3ebb6540c";
 
+    /// Over `Invite { chain_id: 4, pool: @0xc4a, operator: @0x0c1, node_public_key: PUBLIC_KEY, nonce: id(1),
+    /// expires_seconds: 1700001000 }`.
+    const INVITE_SIGNATURE: vector<u8> =
+        x"0a84fee450f0d3b2cc0de8b272b92c0638694d85770c602a7866864a9e09aed8025e42f7159166064be33860c09916405fc0b0e74e65b2281d86cb95d9435d05";
+
     // Verifies as the contracts do, without a contract around it.
     fun is_signed<T: drop>(signature: vector<u8>, message: T): bool {
         ed25519::signature_verify_strict_t(
@@ -37,6 +43,14 @@ module cactus::signing_tests {
     fun a_voucher_signed_elsewhere_is_accepted() {
         assert!(is_signed(VOUCHER_SIGNATURE, channel::new_voucher_for_test(4, @0xc4a, SERVER, 700)), 1);
         assert!(!is_signed(VOUCHER_SIGNATURE, channel::new_voucher_for_test(4, @0xc4a, SERVER, 701)), 2);
+    }
+
+    #[test]
+    fun an_invite_signed_elsewhere_is_accepted() {
+        let invite = invite::new_for_test(4, @0xc4a, OPERATOR, PUBLIC_KEY, world::id(1), 1700001000);
+        assert!(is_signed(INVITE_SIGNATURE, invite), 1);
+        let longer = invite::new_for_test(4, @0xc4a, OPERATOR, PUBLIC_KEY, world::id(1), 1700001001);
+        assert!(!is_signed(INVITE_SIGNATURE, longer), 2);
     }
 
     #[test]

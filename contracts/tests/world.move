@@ -13,6 +13,7 @@ module cactus::world {
     use aptos_framework::timestamp;
     use cactus::channel;
     use cactus::config;
+    use cactus::domain;
     use cactus::penalty;
     use cactus::escrow;
     use cactus::payment;
@@ -60,6 +61,7 @@ module cactus::world {
         config::init_for_test(&admin());
         treasury::init_for_test(&admin());
         penalty::init_for_test(&admin());
+        domain::init_for_test(&admin());
         fund(@cactus, 1000 * APT);
     }
 
@@ -127,10 +129,15 @@ module cactus::world {
     /// Adds a node with a fresh key and returns the key.
     public fun add_node(operator: address): vector<u8> {
         let node = person(0);
+        add_known_node(operator, &node);
+        node.public_key
+    }
+
+    /// Adds this node.
+    public fun add_known_node(operator: address, node: &Person) {
         let key = node.public_key;
-        let proof = sign(&node, registry::new_proof_for_test(CHAIN_ID, operator, key));
+        let proof = sign(node, registry::new_proof_for_test(CHAIN_ID, operator, key));
         registry::add_node(&sign_as(operator), key, text(b"https://node.example"), proof);
-        key
     }
 
     /// A task of `server()` under order `id(1)`: at most 1 APT each and 5 APT in all, 500 octas per 1,000 prompt
