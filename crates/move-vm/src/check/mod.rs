@@ -23,8 +23,8 @@ pub(crate) use link::link;
 use crate::format::{Code, FunctionDef, FunctionHandle, Token};
 use crate::{AbilitySet, CompiledModule, VmError};
 
-/// Most borrows looked at for one module. The largest module of ours needs a few thousand.
-const BORROWS_MAX: u64 = 10_000_000;
+/// Most borrows looked at for one module; bounds time and memory. Our own need under a thousand.
+const BORROWS_MAX: u64 = 200_000;
 
 /// Checks a module by itself.
 pub(crate) fn module(module: &CompiledModule) -> Result<(), VmError> {

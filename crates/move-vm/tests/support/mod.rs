@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod assembler;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
