@@ -1,5 +1,6 @@
 //! Build automation: what cargo itself cannot do. Never linked into the product.
 
+mod bench;
 mod contracts;
 
 use clap::{Parser, Subcommand};
@@ -13,6 +14,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Run the measurements of docs/benchmarks.md
+    Bench {
+        /// Only this one
+        subject: Option<bench::Subject>,
+    },
     /// Build, test or check the Move contracts
     Contracts {
         #[command(subcommand)]
@@ -22,6 +28,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
+        Task::Bench { subject } => bench::run(subject),
         Task::Contracts { action } => contracts::run(action),
     }
 }

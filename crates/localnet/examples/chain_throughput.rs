@@ -1,7 +1,7 @@
 //! Measures a chain on this machine: time to boot and transfers per second, in the process and
 //! over HTTP. Prints one JSON document.
 //!
-//! `cargo run --release -p cactus-localnet --example throughput -- 20000`; for one core, put
+//! `cargo run --release -p cactus-localnet --example chain_throughput -- 20000`; for one core, put
 //! `taskset -c 0` in front.
 #![allow(clippy::unwrap_used)] // A measurement that cannot go on should say where.
 

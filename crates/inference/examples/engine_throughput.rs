@@ -1,7 +1,7 @@
 //! Measures the engine on this machine and prints one JSON line:
 //!
 //! ```text
-//! cargo run --release -p cactus-inference --example throughput -- --model DIR --threads N
+//! cargo run --release -p cactus-inference --example engine_throughput -- --model DIR --threads N
 //! ```
 //!
 //! `floor_tokens_per_second` is what reading every weight once per token would allow at the

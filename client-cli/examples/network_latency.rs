@@ -2,7 +2,7 @@
 //! process and of a whole network (client, HTTP, routing server, link, orchestrator, the same
 //! model), greedy, one at a time. Prints one JSON document.
 //!
-//! `cargo run --release -p cactus-cli --example latency -- 200`
+//! `cargo run --release -p cactus-cli --example network_latency -- 200`
 
 use anyhow::{Context, Result};
 use cactus_cli::{account::Account, args::NetworkArgs, ask, session::Session, wallet};
