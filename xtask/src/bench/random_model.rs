@@ -61,7 +61,7 @@ fn tensors(vocabulary: u64) -> Vec<(String, Vec<u64>)> {
 }
 
 /// The safetensors format: the header's length, the header in JSON, the data. Weights are bf16
-/// between −1/32 and 1/32 from a linear congruential generator.
+/// from 1/128 to 1/32 in size, from a linear congruential generator.
 fn safetensors(tensors: &[(String, Vec<u64>)]) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
     let mut state = 1_u64;
@@ -69,7 +69,7 @@ fn safetensors(tensors: &[(String, Vec<u64>)]) -> Vec<u8> {
         let start = data.len();
         for _ in 0..shape.iter().product::<u64>() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            // The sign, an exponent for 1/64 to 1/32, and random fraction bits.
+            // The sign, an exponent for 1/128 to 1/32, and random fraction bits.
             let [.., fraction, sign] = state.to_le_bytes();
             data.extend([fraction, 0x3c | (sign & 0x80)]);
         }
