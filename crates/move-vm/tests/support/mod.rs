@@ -3,6 +3,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod assembler;
+pub mod fuzzing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
