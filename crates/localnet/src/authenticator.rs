@@ -97,7 +97,7 @@ pub enum AccountAuthenticator {
     Absent,
 }
 
-/// A public key of any scheme. Only ed25519 verifies on this chain.
+/// A public key of any scheme. Ed25519 and secp256k1 verify on this chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum AnyPublicKey {
@@ -106,7 +106,7 @@ pub enum AnyPublicKey {
     Secp256r1Ecdsa(Vec<u8>),
 }
 
-/// A signature of any scheme. Only ed25519 verifies on this chain.
+/// A signature of any scheme. Ed25519 and secp256k1 verify on this chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum AnySignature {

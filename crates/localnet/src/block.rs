@@ -70,7 +70,7 @@ impl<'a> BlockBuilder<'a> {
     pub fn execute(&mut self, transaction: &Authenticated) -> Result<(), Discarded> {
         let executed = self.execution().run(transaction)?;
         let raw = &transaction.transaction.raw;
-        let sender = Some((raw.sender, raw.sequence_number));
+        let sender = raw.nonce().is_none().then_some((raw.sender, raw.sequence_number));
         let body = TransactionBody::User(ByteString(transaction.bytes.clone()));
         self.record(body, sender, executed)
     }

@@ -17,6 +17,7 @@ use crate::faucet::Faucet;
 use crate::framework;
 use crate::interfaces::Interfaces;
 use crate::mempool::{Mempool, NotAdmitted};
+use crate::nonces;
 use crate::records::Version;
 use crate::refusal::Refusal;
 use crate::state::Overlay;
@@ -75,6 +76,14 @@ impl From<Discarded> for SubmitError {
             Discarded::Fault(status) => Self::Framework(status),
         }
     }
+}
+
+/// What a view function gave.
+pub struct Viewed {
+    /// Its results with their types.
+    pub results: Vec<(TypeTag, Vec<u8>)>,
+    /// Gas units that a transaction would have paid for it.
+    pub gas_used: u64,
 }
 
 /// What is known about a transaction.
@@ -167,6 +176,9 @@ impl Chain {
         let sender = transaction.transaction.raw.sender;
         let mut waiting = self.lock_waiting();
         let committed = framework::sequence_number(&*self.snapshot(), &sender)?;
+        if let Some(nonce) = transaction.transaction.raw.nonce() {
+            nonces::mark_used(&*self.snapshot(), &transaction.transaction.raw, nonce)?;
+        }
         waiting.mempool.insert(Arc::clone(&transaction), committed)?;
         if waiting.mempool.has_ready() {
             self.work.notify_one();
@@ -237,12 +249,8 @@ impl Chain {
         Ok(Some((transaction, executed)))
     }
 
-    /// Calls a view function and answers its results with their types.
-    pub fn view(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        call: EntryFunction,
-    ) -> Result<Vec<(TypeTag, Vec<u8>)>, VmStatus> {
+    /// Calls a view function.
+    pub fn view(&self, snapshot: &Arc<Snapshot>, call: EntryFunction) -> Result<Viewed, VmStatus> {
         let (state, timestamp_us) = self.now(snapshot)?;
         let context = Context {
             chain_id: self.chain_id,
@@ -251,7 +259,8 @@ impl Chain {
             sender: AccountAddress::ZERO,
         };
         let mut session = self.vm.session(&state, context, VIEW_GAS);
-        session.call(&call.module, &call.function, call.type_args, call.args)
+        let results = session.call(&call.module, &call.function, call.type_args, call.args)?;
+        Ok(Viewed { results, gas_used: session.gas_used() })
     }
 
     /// Decodes stored bytes for people.

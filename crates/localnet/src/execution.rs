@@ -8,6 +8,7 @@ use cactus_move_vm::{AccountAddress, Context, Effects, Storage, StorageError, Vm
 
 use crate::authenticator::{Authenticated, Signer};
 use crate::framework;
+use crate::nonces;
 use crate::records::{ByteString, EventRecord, Outcome};
 use crate::refusal::Refusal;
 use crate::state::{Write, encode_key};
@@ -75,6 +76,8 @@ pub fn check_stateless(
     let raw = &transaction.transaction.raw;
     let entry = entry_function(&raw.payload)?;
     let publishes = entry.module == framework::module("code");
+    let orderless = raw.nonce().is_some();
+    let furthest = wall_seconds.saturating_add(nonces::MAX_AHEAD_SECONDS);
     let max_bytes = if publishes { MAX_PUBLISH_BYTES } else { MAX_BYTES };
     let refusals = [
         (transaction.bytes.len() > max_bytes, Refusal::TooLarge),
@@ -84,7 +87,8 @@ pub fn check_stateless(
         (raw.max_gas_amount < intrinsic_gas(transaction), Refusal::MaxGasBelowMinimum),
         (raw.gas_unit_price < MIN_GAS_PRICE, Refusal::GasPriceBelowBound),
         (raw.gas_unit_price > MAX_GAS_PRICE, Refusal::GasPriceAboveBound),
-        (raw.sequence_number == u64::MAX, Refusal::SequenceNumberTooBig),
+        (!orderless && raw.sequence_number == u64::MAX, Refusal::SequenceNumberTooBig),
+        (orderless && raw.expiration_timestamp_secs > furthest, Refusal::ExpirationTooFar),
     ];
     let refused = refusals.into_iter().find(|(applies, _)| *applies);
     refused.map_or(Ok(()), |(_, refusal)| Err(refusal))
@@ -126,13 +130,9 @@ pub fn entry_function(payload: &TransactionPayload) -> Result<&EntryFunction, Re
         TransactionPayload::Multisig(_) => Err(Refusal::Unsupported("multisig is not supported")),
         TransactionPayload::ModuleBundle(never) => match *never {},
         TransactionPayload::Payload(TransactionPayloadInner::V1 { executable, extra_config }) => {
-            let TransactionExtraConfig::V1 { multisig_address, replay_protection_nonce } =
-                extra_config;
+            let TransactionExtraConfig::V1 { multisig_address, .. } = extra_config;
             if multisig_address.is_some() {
                 return Err(Refusal::Unsupported("multisig is not supported"));
-            }
-            if replay_protection_nonce.is_some() {
-                return Err(Refusal::Unsupported("orderless transactions are not supported"));
             }
             match executable {
                 TransactionExecutable::EntryFunction(entry) => Ok(entry),
@@ -157,6 +157,12 @@ impl Execution<'_> {
     pub fn run(&self, transaction: &Authenticated) -> Result<Executed, Discarded> {
         let raw = &transaction.transaction.raw;
         let sequence_number = check_accounts(self.state, transaction)?;
+        if let Some(nonce) = raw.nonce() {
+            let used = nonces::mark_used(self.state, raw, nonce)?;
+            let mut executed = self.call(transaction)?;
+            executed.writes.push(used);
+            return Ok(executed);
+        }
         if raw.sequence_number < sequence_number {
             return Err(Refusal::SequenceNumberTooOld.into());
         }
@@ -242,7 +248,7 @@ fn epilogue_arguments(
         aptos_bcs::to_bytes(&payer)?,
         aptos_bcs::to_bytes(&raw.gas_unit_price)?,
         aptos_bcs::to_bytes(&gas_used)?,
-        aptos_bcs::to_bytes(&true)?,
+        aptos_bcs::to_bytes(&raw.nonce().is_none())?,
     ])
 }
 

@@ -13,6 +13,7 @@ mod framework;
 mod genesis;
 mod interfaces;
 mod mempool;
+mod nonces;
 mod producer;
 mod records;
 mod refusal;

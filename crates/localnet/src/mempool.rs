@@ -38,6 +38,12 @@ pub struct Mempool {
     accounts: HashMap<AccountAddress, Queue>,
     /// Accounts whose next transaction waits, each once.
     ready: VecDeque<AccountAddress>,
+    /// Orderless transactions that wait, by sender and nonce.
+    nonces: BTreeMap<(AccountAddress, u64), Arc<Authenticated>>,
+    /// The orderless ones that no block has taken, in order of arrival; also some that are gone.
+    loose: VecDeque<Arc<Authenticated>>,
+    /// The orderless ones in the block under construction.
+    loose_in_block: Vec<Arc<Authenticated>>,
     waiting: HashMap<Hash, Arc<Authenticated>>,
     bytes: usize,
 }
@@ -58,14 +64,17 @@ impl Mempool {
         committed: u64,
     ) -> Result<(), NotAdmitted> {
         let raw = &transaction.transaction.raw;
-        if raw.sequence_number < committed {
-            return Err(Refusal::SequenceNumberTooOld.into());
-        }
+        let full = self.waiting.len() >= CAPACITY
+            || self.bytes.saturating_add(transaction.bytes.len()) > CAPACITY_BYTES;
         if self.waiting.contains_key(&transaction.hash) {
             return Ok(());
         }
-        let full = self.waiting.len() >= CAPACITY
-            || self.bytes.saturating_add(transaction.bytes.len()) > CAPACITY_BYTES;
+        if let Some(nonce) = raw.nonce() {
+            return self.insert_orderless(transaction, nonce, full);
+        }
+        if raw.sequence_number < committed {
+            return Err(Refusal::SequenceNumberTooOld.into());
+        }
         let queue = self.accounts.get(&raw.sender);
         let crowded = queue.is_some_and(|queue| queue.transactions.len() >= PER_ACCOUNT_LIMIT);
         let replaces = queue.and_then(|queue| queue.transactions.get(&raw.sequence_number));
@@ -79,6 +88,27 @@ impl Mempool {
         }
     }
 
+    fn insert_orderless(
+        &mut self,
+        transaction: Arc<Authenticated>,
+        nonce: u64,
+        full: bool,
+    ) -> Result<(), NotAdmitted> {
+        let sender = transaction.transaction.raw.sender;
+        if self.nonces.contains_key(&(sender, nonce)) {
+            return Err(NotAdmitted::Conflict);
+        }
+        let of_sender = self.nonces.range((sender, 0)..=(sender, u64::MAX)).count();
+        if full || of_sender >= PER_ACCOUNT_LIMIT {
+            return Err(NotAdmitted::Full);
+        }
+        self.bytes = self.bytes.saturating_add(transaction.bytes.len());
+        self.waiting.insert(transaction.hash, Arc::clone(&transaction));
+        self.nonces.insert((sender, nonce), Arc::clone(&transaction));
+        self.loose.push_back(transaction);
+        Ok(())
+    }
+
     /// A transaction that waits or is in the block under construction.
     pub fn get(&self, hash: &Hash) -> Option<Arc<Authenticated>> {
         self.waiting.get(hash).cloned()
@@ -86,28 +116,45 @@ impl Mempool {
 
     /// Whether it is worth trying to [`Mempool::take`].
     pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.loose.is_empty()
     }
 
     /// At most `limit` transactions for a block, one account after the other. They stay known
     /// until [`Mempool::settle`].
     pub fn take(&mut self, limit: usize) -> Vec<Arc<Authenticated>> {
         let mut taken = Vec::new();
-        while taken.len() < limit {
-            let Some(address) = self.ready.pop_front() else {
-                break;
-            };
-            let Some(queue) = self.accounts.get_mut(&address) else {
-                continue;
-            };
-            queue.queued = false;
-            if let Some(transaction) = queue.transactions.get(&queue.next) {
-                taken.push(Arc::clone(transaction));
-                queue.next += 1;
+        while taken.len() < limit && self.has_ready() {
+            self.take_orderless(&mut taken);
+            if taken.len() < limit {
+                self.take_ordered(&mut taken);
             }
-            self.enqueue(address);
         }
         taken
+    }
+
+    fn take_ordered(&mut self, taken: &mut Vec<Arc<Authenticated>>) {
+        let Some(address) = self.ready.pop_front() else {
+            return;
+        };
+        let Some(queue) = self.accounts.get_mut(&address) else {
+            return;
+        };
+        queue.queued = false;
+        if let Some(transaction) = queue.transactions.get(&queue.next) {
+            taken.push(Arc::clone(transaction));
+            queue.next += 1;
+        }
+        self.enqueue(address);
+    }
+
+    fn take_orderless(&mut self, taken: &mut Vec<Arc<Authenticated>>) {
+        let Some(transaction) = self.loose.pop_front() else {
+            return;
+        };
+        if self.waiting.contains_key(&transaction.hash) {
+            self.loose_in_block.push(Arc::clone(&transaction));
+            taken.push(transaction);
+        }
     }
 
     /// Forgets what a block committed or discarded. `committed` is the sequence number afterwards
@@ -123,6 +170,11 @@ impl Mempool {
         }
         for (address, committed) in committed {
             self.rewind(*address, *committed);
+        }
+        for transaction in std::mem::take(&mut self.loose_in_block).into_iter().rev() {
+            if self.waiting.contains_key(&transaction.hash) {
+                self.loose.push_front(transaction);
+            }
         }
     }
 
@@ -143,6 +195,9 @@ impl Mempool {
 
     fn is_in_block(&self, transaction: &Authenticated) -> bool {
         let raw = &transaction.transaction.raw;
+        if raw.nonce().is_some() {
+            return self.loose_in_block.iter().any(|one| one.hash == transaction.hash);
+        }
         let queue = self.accounts.get(&raw.sender);
         queue.is_some_and(|queue| raw.sequence_number < queue.next)
     }
@@ -182,6 +237,10 @@ impl Mempool {
         }
         self.bytes = self.bytes.saturating_sub(transaction.bytes.len());
         let raw = &transaction.transaction.raw;
+        if let Some(nonce) = raw.nonce() {
+            self.nonces.remove(&(raw.sender, nonce));
+            return;
+        }
         if let Some(queue) = self.accounts.get_mut(&raw.sender)
             && let Entry::Occupied(entry) = queue.transactions.entry(raw.sequence_number)
             && entry.get().hash == transaction.hash

@@ -40,6 +40,10 @@ pub enum Refusal {
     SecondarySignerCount,
     #[error("SIGNERS_CONTAIN_DUPLICATES")]
     DuplicateSigners,
+    #[error("NONCE_ALREADY_USED")]
+    NonceAlreadyUsed,
+    #[error("TRANSACTION_EXPIRATION_TOO_FAR_IN_FUTURE")]
+    ExpirationTooFar,
 }
 
 impl Refusal {
@@ -63,6 +67,8 @@ impl Refusal {
             Self::Unsupported(_) => 26,
             Self::SecondarySignerCount => 27,
             Self::DuplicateSigners => 28,
+            Self::NonceAlreadyUsed => 42,
+            Self::ExpirationTooFar => 43,
         }
     }
 }

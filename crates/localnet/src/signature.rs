@@ -1,12 +1,16 @@
 //! Verification of signatures by their scheme.
-//! Never accepts a malleable signature or one under a key of small order: ed25519 is strict.
+//! Never accepts a malleable signature or one under a key of small order: ed25519 is strict, and
+//! of the two secp256k1 signatures only the one with the low `s` counts.
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use sha3::{Digest, Sha3_256};
 
 use crate::authenticator::{AnyPublicKey, AnySignature, MultiKey};
-use crate::transaction::Hash;
+use crate::transaction::{Hash, sha3};
 
+/// An uncompressed point of secp256k1, the form in which Aptos takes keys.
+const UNCOMPRESSED_KEY_BYTES: usize = 65;
 /// Most keys in a multi-key account.
 const MAX_KEYS: usize = 32;
 
@@ -31,8 +35,24 @@ pub fn verify_any(key: &AnyPublicKey, signature: &AnySignature, message: &[u8]) 
         (AnyPublicKey::Ed25519(key), AnySignature::Ed25519(signature)) => {
             verify_ed25519(key, signature, message)
         }
+        (AnyPublicKey::Secp256k1Ecdsa(key), AnySignature::Secp256k1Ecdsa(signature)) => {
+            verify_secp256k1(key, signature, message)
+        }
         _ => None,
     }
+}
+
+/// `Some` when the signature, over the SHA3-256 of the message, is valid and its `s` is low.
+fn verify_secp256k1(key: &[u8], signature: &[u8], message: &[u8]) -> Option<()> {
+    if key.len() != UNCOMPRESSED_KEY_BYTES {
+        return None;
+    }
+    let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(key).ok()?;
+    let signature = k256::ecdsa::Signature::from_slice(signature).ok()?;
+    if signature.normalize_s().is_some() {
+        return None;
+    }
+    key.verify_prehash(&sha3(message), &signature).ok()
 }
 
 /// `Some` when the signature is valid.

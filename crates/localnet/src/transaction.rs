@@ -157,6 +157,19 @@ pub struct SignedTransaction {
 #[error("the bytes are no signed transaction: {0}")]
 pub struct MalformedTransaction(#[from] aptos_bcs::Error);
 
+impl RawTransaction {
+    /// What protects an orderless transaction against replay in place of its sequence number.
+    pub fn nonce(&self) -> Option<u64> {
+        match &self.payload {
+            TransactionPayload::Payload(TransactionPayloadInner::V1 {
+                extra_config: TransactionExtraConfig::V1 { replay_protection_nonce, .. },
+                ..
+            }) => *replay_protection_nonce,
+            _ => None,
+        }
+    }
+}
+
 impl SignedTransaction {
     /// Parses untrusted bytes; nothing may follow the transaction.
     pub fn parse(bytes: &[u8]) -> Result<Self, MalformedTransaction> {
@@ -167,6 +180,11 @@ impl SignedTransaction {
     pub fn to_bytes(&self) -> Result<Vec<u8>, MalformedTransaction> {
         Ok(aptos_bcs::to_bytes(self)?)
     }
+}
+
+/// Parses untrusted bytes of several transactions.
+pub fn parse_batch(bytes: &[u8]) -> Result<Vec<SignedTransaction>, MalformedTransaction> {
+    Ok(aptos_bcs::from_bytes_with_limit(bytes, MAX_NESTING)?)
 }
 
 /// Parses an untrusted BCS view request, which has the shape of an entry function.

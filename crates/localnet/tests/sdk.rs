@@ -4,7 +4,7 @@
 mod support;
 
 use aptos_sdk::AptosError;
-use aptos_sdk::account::{Ed25519Account, Ed25519SingleKeyAccount};
+use aptos_sdk::account::{Ed25519Account, Ed25519SingleKeyAccount, Secp256k1Account};
 use aptos_sdk::transaction::builder::{
     sign_fee_payer_transaction, sign_multi_agent_transaction, sign_transaction,
 };
@@ -339,13 +339,113 @@ async fn a_transaction_never_pays_more_gas_than_it_offered() {
 }
 
 #[tokio::test]
-async fn orderless_transactions_are_refused_in_so_many_words() {
+async fn orderless_transactions_run_once_in_any_order_and_use_no_sequence_number() {
     let node = Node::start();
     let alice = node.funded(APT).await;
-    let payload: TransactionPayload = transfer(somebody(), 1).into();
-    let orderless = raw(alice.address(), u64::MAX, payload.into_orderless(7).unwrap());
-    let error = node.aptos.submit_transaction(&signed(&alice, &orderless)).await.unwrap_err();
-    assert_eq!(refusal(&error), (400, "vm_error".to_owned(), Some(26)));
-    assert!(error.to_string().contains("orderless"), "{error}");
+    let orderless = |nonce: u64, octas: u64| {
+        let payload: TransactionPayload = transfer(somebody(), octas).into();
+        raw(alice.address(), u64::MAX, payload.into_orderless(nonce).unwrap())
+    };
+    for nonce in [7, 3, u64::MAX] {
+        let transaction = signed(&alice, &orderless(nonce, 1));
+        let done = node.aptos.submit_and_wait(&transaction, None).await.unwrap().data;
+        assert_eq!(done["replay_protection_nonce"], json!(nonce.to_string()));
+        let again = node.aptos.submit_transaction(&transaction).await.unwrap_err();
+        assert_eq!(refusal(&again), (400, "vm_error".to_owned(), Some(42)));
+    }
+    let same_nonce = signed(&alice, &orderless(7, 2));
+    let error = node.aptos.submit_transaction(&same_nonce).await.unwrap_err();
+    assert_eq!(refusal(&error), (400, "vm_error".to_owned(), Some(42)));
+    let mut late = orderless(8, 1);
+    late.expiration_timestamp_secs += 600;
+    let error = node.aptos.submit_transaction(&signed(&alice, &late)).await.unwrap_err();
+    assert_eq!(refusal(&error), (400, "vm_error".to_owned(), Some(43)));
+    assert_eq!(node.aptos.get_balance(somebody()).await.unwrap(), 3);
+    assert_eq!(node.aptos.get_sequence_number(alice.address()).await.unwrap(), 0);
+    node.chain.audit().unwrap();
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_orderless_transaction_pays_and_uses_its_nonce() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let payload: TransactionPayload = transfer(somebody(), 2 * APT).into();
+    let transaction =
+        signed(&alice, &raw(alice.address(), u64::MAX, payload.into_orderless(1).unwrap()));
+    let error = node.aptos.submit_and_wait(&transaction, None).await.unwrap_err();
+    assert!(error.to_string().contains("EINSUFFICIENT_BALANCE"), "{error}");
+    assert!(node.aptos.get_balance(alice.address()).await.unwrap() < APT);
+    let again = node.aptos.submit_transaction(&transaction).await.unwrap_err();
+    assert_eq!(refusal(&again).2, Some(42));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn keys_of_other_kinds_sign() {
+    let node = Node::start();
+    let alice = Secp256k1Account::generate();
+    node.aptos.fund_account(alice.address(), APT).await.unwrap();
+    let transaction =
+        sign_transaction(&raw(alice.address(), 0, transfer(somebody(), 7)), &alice).unwrap();
+    node.aptos.submit_and_wait(&transaction, None).await.unwrap();
+    let mallory = Secp256k1Account::generate();
+    let forged =
+        sign_transaction(&raw(alice.address(), 1, transfer(somebody(), 7)), &mallory).unwrap();
+    let error = node.aptos.submit_transaction(&forged).await.unwrap_err();
+    assert_eq!(refusal(&error).2, Some(2));
+    assert_eq!(node.aptos.get_balance(somebody()).await.unwrap(), 7);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_batch_takes_in_what_it_can_and_names_the_rest() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let good = |number| node.sign(&alice, number, transfer(somebody(), 1));
+    let mut expired = raw(alice.address(), 1, transfer(somebody(), 1));
+    expired.expiration_timestamp_secs = 1;
+    let batch = bcs(&vec![good(0), signed(&alice, &expired), good(1)]);
+    let send = |body: Vec<u8>| async {
+        let request = reqwest::Client::new().post(node.url("/v1/transactions/batch"));
+        let kind = "application/x.aptos.signed_transaction+bcs";
+        let answer = request.header("content-type", kind).body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+    };
+    let (status, body) = send(batch).await;
+    assert_eq!(status, 206);
+    let failures = body["transaction_failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0]["transaction_index"], json!(1));
+    assert_eq!(failures[0]["error"]["vm_error_code"], json!(6));
+    let (status, body) = send(bcs(&vec![good(2)])).await;
+    assert_eq!((status, body), (202, json!({ "transaction_failures": [] })));
+    let (status, _) = send(bcs(&(0..11).map(good).collect::<Vec<_>>())).await;
+    assert_eq!(status, 400);
+    node.aptos.submit_and_wait(&good(3), None).await.unwrap();
+    assert_eq!(node.aptos.get_balance(somebody()).await.unwrap(), 4);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn web_pages_may_call_and_read_the_node() {
+    let node = Node::start();
+    let client = reqwest::Client::new();
+    let preflight = client
+        .request(reqwest::Method::OPTIONS, node.url("/v1/view"))
+        .header("origin", "http://localhost:3000")
+        .header("access-control-request-method", "POST")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(preflight.status(), 200);
+    assert_eq!(preflight.headers()["access-control-allow-origin"], "*");
+    let missing = client.get(node.url("/v1/accounts/0xb0b")).send().await.unwrap();
+    assert_eq!(missing.status(), 404);
+    assert_eq!(missing.headers()["access-control-allow-origin"], "*");
+    let view = json!({ "function": "0x1::coin::decimals", "arguments": [],
+        "type_arguments": ["0x1::aptos_coin::AptosCoin"] });
+    let view = client.post(node.url("/v1/view")).json(&view).send().await.unwrap();
+    assert!(view.headers()["x-aptos-gas-used"].to_str().unwrap().parse::<u64>().unwrap() < 1_000);
     node.stop().await;
 }

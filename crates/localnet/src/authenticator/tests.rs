@@ -135,10 +135,21 @@ fn a_sender_may_sign_before_the_fee_payer_is_known_but_the_payer_may_not() {
 }
 
 #[test]
-fn schemes_that_this_chain_does_not_verify_are_refused() {
+fn one_secp256k1_key_signs_in_one_way_only() {
     let account = Secp256k1Account::generate();
     let signed = sign_transaction(&raw(account.address()), &account).unwrap();
-    let refused = authenticate(signed.to_bcs().unwrap());
+    let mut transaction = check(&signed, &[account.address()]).transaction;
+    let TransactionAuthenticator::SingleSender {
+        sender:
+            AccountAuthenticator::SingleKey { signature: AnySignature::Secp256k1Ecdsa(bytes), .. },
+    } = &mut transaction.authenticator
+    else {
+        panic!("not one secp256k1 key");
+    };
+    let (r, s) = k256::ecdsa::Signature::from_slice(bytes).unwrap().split_scalars();
+    // The mirror image is as valid an ECDSA signature, and would be another transaction hash.
+    *bytes = k256::ecdsa::Signature::from_scalars(r, -s).unwrap().to_bytes().to_vec();
+    let refused = authenticate(transaction.to_bytes().unwrap());
     assert!(matches!(refused, Err(AuthenticationError::Refused(Refusal::InvalidSignature))));
 }
 

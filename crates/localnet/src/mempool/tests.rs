@@ -6,7 +6,10 @@ use super::*;
 use crate::authenticator::{authenticate, signed_by};
 use crate::framework;
 use crate::signature::authentication_key;
-use crate::transaction::{EntryFunction, RawTransaction, TransactionPayload};
+use crate::transaction::{
+    EntryFunction, RawTransaction, TransactionExecutable, TransactionExtraConfig,
+    TransactionPayload, TransactionPayloadInner,
+};
 
 const FOREVER: u64 = u64::MAX;
 
@@ -22,21 +25,47 @@ impl Sender {
     }
 
     fn send(&self, sequence_number: u64, gas_unit_price: u64, expires: u64) -> Arc<Authenticated> {
+        let payload = TransactionPayload::EntryFunction(call());
+        self.send_payload(payload, sequence_number, gas_unit_price, expires)
+    }
+
+    fn send_orderless(&self, nonce: u64, expires: u64) -> Arc<Authenticated> {
+        let payload = TransactionPayload::Payload(TransactionPayloadInner::V1 {
+            executable: TransactionExecutable::EntryFunction(call()),
+            extra_config: TransactionExtraConfig::V1 {
+                multisig_address: None,
+                replay_protection_nonce: Some(nonce),
+            },
+        });
+        self.send_payload(payload, u64::MAX, 100, expires)
+    }
+
+    fn send_payload(
+        &self,
+        payload: TransactionPayload,
+        sequence_number: u64,
+        gas_unit_price: u64,
+        expires: u64,
+    ) -> Arc<Authenticated> {
         let raw = RawTransaction {
             sender: self.address(),
             sequence_number,
-            payload: TransactionPayload::EntryFunction(EntryFunction {
-                module: framework::module("aptos_account"),
-                function: "transfer".to_owned(),
-                type_args: Vec::new(),
-                args: Vec::new(),
-            }),
+            payload,
             max_gas_amount: 1_000,
             gas_unit_price,
             expiration_timestamp_secs: expires,
             chain_id: 4,
         };
         Arc::new(authenticate(signed_by(&self.0, raw).unwrap().to_bytes().unwrap()).unwrap())
+    }
+}
+
+fn call() -> EntryFunction {
+    EntryFunction {
+        module: framework::module("aptos_account"),
+        function: "transfer".to_owned(),
+        type_args: Vec::new(),
+        args: Vec::new(),
     }
 }
 
@@ -155,4 +184,41 @@ fn expired_transactions_go_but_not_out_of_a_block() {
     assert!(mempool.get(&first.hash).is_some());
     settle(&mut mempool, &taken, &sender, 1);
     assert!(mempool.accounts.is_empty());
+}
+
+#[test]
+fn orderless_transactions_are_taken_once_and_come_back_when_their_block_had_no_time() {
+    let (mut mempool, sender) = (Mempool::default(), Sender::new(1));
+    let sent: Vec<_> = (0..3).map(|nonce| sender.send_orderless(nonce, FOREVER)).collect();
+    for transaction in &sent {
+        mempool.insert(Arc::clone(transaction), 5).unwrap();
+    }
+    let same_nonce = sender.send_orderless(1, FOREVER - 1);
+    assert_eq!(mempool.insert(same_nonce, 5), Err(NotAdmitted::Conflict));
+    mempool.insert(sender.send(5, 100, FOREVER), 5).unwrap();
+    let taken = mempool.take(10);
+    assert_eq!(taken.len(), 4);
+    assert!(!mempool.has_ready());
+    settle(&mut mempool, &[Arc::clone(&sent[0])], &sender, 5);
+    assert!(mempool.get(&sent[0].hash).is_none());
+    assert_eq!(mempool.take(10).len(), 3);
+    settle(&mut mempool, &taken[1..], &sender, 6);
+    assert!(!mempool.has_ready());
+    assert!(mempool.waiting.is_empty() && mempool.nonces.is_empty());
+    assert_eq!(mempool.bytes, 0);
+}
+
+#[test]
+fn an_account_may_not_crowd_out_others_with_orderless_transactions_and_they_expire() {
+    let (mut mempool, sender) = (Mempool::default(), Sender::new(1));
+    for nonce in 0..PER_ACCOUNT_LIMIT as u64 {
+        mempool.insert(sender.send_orderless(nonce, 1_000), 0).unwrap();
+    }
+    let one_more = sender.send_orderless(1_000, 1_000);
+    assert_eq!(mempool.insert(one_more, 0), Err(NotAdmitted::Full));
+    let other = Sender::new(2);
+    mempool.insert(other.send_orderless(0, FOREVER), 0).unwrap();
+    mempool.expire(1_000);
+    assert_eq!(mempool.take(1_000).len(), 1);
+    assert!(!mempool.has_ready());
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpResponse, ResponseError};
 use cactus_move_vm::{StorageError, VmStatus};
 use serde::Serialize;
@@ -124,11 +124,16 @@ impl ApiError {
 
     /// The HTTP answer.
     pub fn answer(&self) -> HttpResponse {
-        HttpResponse::build(self.status).json(ErrorBody {
+        HttpResponse::build(self.status).json(self.body())
+    }
+
+    /// What the answer says.
+    pub fn body(&self) -> impl Serialize + '_ {
+        ErrorBody {
             message: &self.message,
             error_code: self.error_code,
             vm_error_code: self.vm_error_code,
-        })
+        }
     }
 }
 
@@ -207,6 +212,12 @@ pub fn json_with<T: Serialize>(snapshot: &Snapshot, status: StatusCode, body: &T
     Ok(response)
 }
 
+/// Adds what an execution cost.
+pub fn add_gas_used(answer: &mut HttpResponse, gas_units: u64) {
+    let name = HeaderName::from_static("x-aptos-gas-used");
+    answer.headers_mut().insert(name, HeaderValue::from(gas_units));
+}
+
 /// Adds what every answer of a node carries, unless it is there.
 pub fn add_ledger_headers(headers: &mut HeaderMap, ledger: &Ledger) {
     let values = [
@@ -223,6 +234,20 @@ pub fn add_ledger_headers(headers: &mut HeaderMap, ledger: &Ledger) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from(value));
         }
+    }
+}
+
+/// Lets web pages of any origin call and read the node, as Aptos' nodes do: nothing here is secret
+/// and nothing has value.
+pub fn allow_any_origin(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "*, authorization"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "*"),
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
     }
 }
 

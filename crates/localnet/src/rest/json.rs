@@ -83,7 +83,10 @@ pub fn request(chain: &Chain, state: &dyn Storage, raw: &RawTransaction) -> Map<
     Map::from_iter([
         ("sender".to_owned(), json!(raw.sender.to_string())),
         ("sequence_number".to_owned(), json!(raw.sequence_number.to_string())),
-        ("replay_protection_nonce".to_owned(), Value::Null),
+        (
+            "replay_protection_nonce".to_owned(),
+            raw.nonce().map_or(Value::Null, |nonce| json!(nonce.to_string())),
+        ),
         ("max_gas_amount".to_owned(), json!(raw.max_gas_amount.to_string())),
         ("gas_unit_price".to_owned(), json!(raw.gas_unit_price.to_string())),
         ("expiration_timestamp_secs".to_owned(), json!(raw.expiration_timestamp_secs.to_string())),

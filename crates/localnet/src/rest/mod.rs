@@ -5,6 +5,7 @@ mod abi;
 mod accounts;
 mod answer;
 mod arguments;
+mod batch;
 mod blocks;
 mod faucet;
 mod json;
@@ -20,13 +21,14 @@ use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio_util::sync::CancellationToken;
 
 use crate::chain::Chain;
 use crate::execution::MAX_PUBLISH_BYTES;
-use answer::{Answer, ApiError, add_ledger_headers};
+use answer::{Answer, ApiError, add_ledger_headers, allow_any_origin};
 use node::{Node, Slot};
 
 /// Most bytes in a request's body.
@@ -104,11 +106,23 @@ async fn no_such_route() -> Answer {
     Err(ApiError::not_found("web_framework_error", "not found".to_owned()))
 }
 
-/// Around every request: the offline switch, the time limit, the headers.
+/// Around every request: other origins, the offline switch, the time limit, the headers.
 async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let mut response = answer(request, next).await?;
+    allow_any_origin(response.headers_mut());
+    Ok(response)
+}
+
+async fn answer(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    if request.method() == Method::OPTIONS {
+        return Ok(request.into_response(HttpResponse::Ok().finish()));
+    }
     let chain = match Node::of(request.request()) {
         Ok(chain) => chain,
         Err(error) => return Ok(request.into_response(error.answer())),

@@ -56,18 +56,22 @@ pub async fn simulate(
         running.simulate(&state, bytes, |transaction, balance| options.apply(transaction, balance))
     });
     let simulated = simulated.await.map_err(|_| ApiError::unavailable("too busy to simulate"))?;
+    let mut gas_used = 0;
     let result = match simulated {
         Ok(None) => {
             let message = "Simulated transactions must not have a valid signature";
             return Err(ApiError::invalid(message));
         }
         Ok(Some((transaction, executed))) => {
+            gas_used = executed.outcome.gas_used;
             executed_result(&chain, &snapshot, &transaction, &executed)
         }
         Err(SubmitError::Refused(refusal)) => refused_result(&chain, &snapshot, &body, refusal)?,
         Err(error) => return Err(error.into()),
     };
-    answer::json(&snapshot, &[result])
+    let mut answer = answer::json(&snapshot, &[result])?;
+    answer::add_gas_used(&mut answer, gas_used);
+    Ok(answer)
 }
 
 fn executed_result(

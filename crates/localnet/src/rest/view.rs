@@ -13,7 +13,7 @@ use super::accounts::check_version;
 use super::answer::{self, Answer, ApiError, add_ledger_headers};
 use super::node::Node;
 use super::{abi, arguments, json as print};
-use crate::chain::Chain;
+use crate::chain::{Chain, Viewed};
 use crate::store::Snapshot;
 use crate::transaction::{EntryFunction, parse_view_request};
 
@@ -55,14 +55,18 @@ pub async fn view(
     };
     check_is_view(&chain, &snapshot, &call)?;
     let (running, state) = (chain.clone(), Arc::clone(&snapshot));
-    let results = web::block(move || running.view(&state, call)).await;
-    let results = results.map_err(|_| ApiError::unavailable("too busy for views"))?;
-    let results = results.map_err(|status| ApiError::of_execution(&status))?;
-    if header(ACCEPT.as_str()).is_some_and(|wanted| wanted.contains(BCS)) {
-        return in_bcs(&snapshot, &results);
-    }
-    let printed = results.iter().map(|(tag, bytes)| print::value(&chain, &*snapshot, tag, bytes));
-    answer::json(&snapshot, &printed.collect::<Vec<_>>())
+    let viewed = web::block(move || running.view(&state, call)).await;
+    let viewed = viewed.map_err(|_| ApiError::unavailable("too busy for views"))?;
+    let Viewed { results, gas_used } = viewed.map_err(|status| ApiError::of_execution(&status))?;
+    let mut answer = if header(ACCEPT.as_str()).is_some_and(|wanted| wanted.contains(BCS)) {
+        in_bcs(&snapshot, &results)?
+    } else {
+        let printed =
+            results.iter().map(|(tag, bytes)| print::value(&chain, &*snapshot, tag, bytes));
+        answer::json(&snapshot, &printed.collect::<Vec<_>>())?
+    };
+    answer::add_gas_used(&mut answer, gas_used);
+    Ok(answer)
 }
 
 fn parse_json(chain: &Chain, snapshot: &Snapshot, body: &[u8]) -> Result<EntryFunction, ApiError> {
