@@ -7,22 +7,16 @@ use crate::{
     router_url::RouterUrl,
 };
 use cactus_ledger::{
-    LedgerConfig,
+    LOCALNET_CONTRACT, LOCALNET_URL, LedgerConfig,
     key_file::{self, KeyFileError},
 };
-use cactus_protocol::{Address, Octas, Price, SecretKey};
+use cactus_protocol::{Octas, Price, SecretKey};
 use std::{
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-/// The contracts' account on every local network (public knowledge, as is its key).
-const LOCALNET_CONTRACT: Address = Address([
-    0x77, 0x0e, 0xb1, 0xb3, 0x17, 0x0b, 0xcd, 0xd2, 0x7a, 0xab, 0x10, 0xae, 0xd5, 0x4a, 0x73, 0xbf,
-    0x2b, 0x40, 0xf4, 0x9c, 0x88, 0xae, 0x43, 0x09, 0x57, 0x99, 0x27, 0x98, 0xc9, 0xcd, 0xfe, 0xd8,
-]);
-const LOCALNET_URL: &str = "http://127.0.0.1:8788/v1";
 /// No configuration file is longer, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// The longest region or metadata text, in bytes.

@@ -2,6 +2,7 @@
 
 use crate::{
     auth::{ReplayCache, keys::ApiKeys},
+    authorization::Authorization,
     budget::Budget,
     chain::{Carrier, Chain},
     config::Config,
@@ -24,6 +25,8 @@ pub struct App {
     pub scope: Scope,
     /// This server's account.
     pub server: Address,
+    /// Whether the chain lets this server take tasks.
+    pub authorization: Authorization,
     /// The chain, for questions.
     pub chain: Arc<dyn Chain>,
     /// Carries intents to the chain.

@@ -2,17 +2,35 @@
 //! [`crate::config`]'s work.
 
 use crate::dispatch::Weights;
-use cactus_protocol::Hash;
+use cactus_protocol::{Address, Hash};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
+const EXAMPLES: &str = "\
+Examples:
+  On this machine, with the chain of `cactus localnet`:
+    cactus-router --faucet-url http://127.0.0.1:8788
+    cactus admin authorize-server 0x…        (the log says the address)
+
+  On another network:
+    cactus-router --config router.toml --public-url https://router.example
+
+The file is TOML with the names of the flags, and the tables weights, limits and models:
+  chain-url = \"https://api.testnet.aptoslabs.com/v1\"
+  contract = \"0x…\"
+  [limits]
+  streams = 2048
+
+Exit codes: 0 stopped and drained, 1 failed, 2 wrong usage or configuration, 130 stopped twice.";
+
 /// The Cactus routing server: an OpenAI-compatible API in front of many untrusted GPUs.
 ///
+/// Registers itself on the chain at its first start; then the admin of the contracts authorises it.
 /// Each value comes from its flag, else its environment variable, else the configuration file,
 /// else the default.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "cactus-router", version)]
+#[command(name = "cactus-router", version, after_help = EXAMPLES)]
 pub struct Args {
     /// A TOML file with any of the values below, and the tables `weights`, `limits`, `models`.
     #[arg(long, env = "CACTUS_ROUTER_CONFIG")]
@@ -20,18 +38,26 @@ pub struct Args {
     /// Where to listen [default: 127.0.0.1:8787].
     #[arg(long, env = "CACTUS_ROUTER_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// The directory of the database.
+    /// The directory of the database and the key [default: ~/.cactus/router].
     #[arg(long, env = "CACTUS_ROUTER_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// The file with the server's secret key; only its owner may read it (mode 0600).
+    /// The file with the server's secret key, made when absent; only its owner may read it (mode
+    /// 0600) [default: server.key in the data directory].
     #[arg(long, env = "CACTUS_ROUTER_KEY_FILE")]
     pub key_file: Option<PathBuf>,
     /// The chain's REST API [default: http://127.0.0.1:8788/v1].
     #[arg(long, env = "CACTUS_ROUTER_CHAIN_URL")]
     pub chain_url: Option<String>,
-    /// The account that holds the contracts.
+    /// The account that holds the contracts [default: the one of local networks].
     #[arg(long, env = "CACTUS_ROUTER_CONTRACT")]
-    pub contract: Option<String>,
+    pub contract: Option<Address>,
+    /// Where clients and orchestrators reach this server, as the chain is to know it [default:
+    /// where it listens].
+    #[arg(long, env = "CACTUS_ROUTER_PUBLIC_URL")]
+    pub public_url: Option<String>,
+    /// Fund the server's account from this faucet when it is short (test networks only).
+    #[arg(long, env = "CACTUS_ROUTER_FAUCET_URL")]
+    pub faucet_url: Option<String>,
     /// Log as JSON lines.
     #[arg(long, env = "CACTUS_ROUTER_LOG_JSON")]
     pub log_json: bool,
@@ -39,7 +65,7 @@ pub struct Args {
 
 /// The configuration file.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct File {
     /// As the flag.
     pub listen: Option<SocketAddr>,
@@ -50,7 +76,11 @@ pub struct File {
     /// As the flag.
     pub chain_url: Option<String>,
     /// As the flag.
-    pub contract: Option<String>,
+    pub contract: Option<Address>,
+    /// As the flag.
+    pub public_url: Option<String>,
+    /// As the flag.
+    pub faucet_url: Option<String>,
     /// How much each term of the score counts.
     pub weights: Weights,
     /// Bounds on what is accepted and awaited.

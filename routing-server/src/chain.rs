@@ -83,6 +83,8 @@ pub trait Chain: Send + Sync {
     fn balance(&self, client: Address) -> Answer<'_, ClientBalance>;
     /// An operator; `None` for an account that is none.
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>>;
+    /// Whether the contracts let a server create tasks.
+    fn is_authorized(&self, server: Address) -> Answer<'_, bool>;
     /// Where a task stands.
     fn task(&self, client: Address, task_id: TaskId) -> Answer<'_, TaskInfo>;
     /// Starts to carry intents of this database to the chain.
@@ -127,6 +129,11 @@ impl LedgerChain {
         }
     }
 
+    /// The ledger behind it.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     async fn try_connect(config: LedgerConfig) -> anyhow::Result<Self> {
         let ledger = Ledger::connect(config).await?;
         let parameters = Parameters {
@@ -164,6 +171,11 @@ impl Chain for LedgerChain {
             }))
         }
         .boxed()
+    }
+
+    fn is_authorized(&self, server: Address) -> Answer<'_, bool> {
+        async move { Ok(self.ledger.server(server).await?.is_some_and(|info| info.authorized)) }
+            .boxed()
     }
 
     fn task(&self, client: Address, task_id: TaskId) -> Answer<'_, TaskInfo> {

@@ -6,13 +6,14 @@ use crate::{
     dispatch::Weights,
 };
 use anyhow::{Context, Result, ensure};
-use cactus_ledger::key_file;
+use cactus_ledger::{LOCALNET_CONTRACT, LOCALNET_URL, key_file};
 use cactus_protocol::{Address, Hash, SecretKey};
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, path::PathBuf};
 
 const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
-const DEFAULT_CHAIN_URL: &str = "http://127.0.0.1:8788/v1";
+/// The longest address that the contract takes, in bytes.
+const MAX_URL_BYTES: usize = 256;
 
 /// What a routing server runs with.
 #[derive(Debug, Clone)]
@@ -27,6 +28,10 @@ pub struct Config {
     pub chain_url: String,
     /// The account that holds the contracts.
     pub contract: Address,
+    /// Where others reach the server; `None` stands for where it listens.
+    pub public_url: Option<String>,
+    /// Funds the server's account when it is short.
+    pub faucet_url: Option<String>,
     /// How much each term of the score counts.
     pub weights: Weights,
     /// Bounds on what is accepted and awaited.
@@ -44,36 +49,40 @@ impl Config {
             key,
             chain_url,
             contract,
+            public_url: None,
+            faucet_url: None,
             weights: Weights::default(),
             limits: Limits::default(),
             models: BTreeMap::new(),
         }
     }
 
-    /// Completes what was typed: defaults < file < environment < flags.
+    /// Completes what was typed: defaults < file < environment < flags. Makes a key when there is
+    /// none.
     ///
     /// # Errors
     /// A value that is missing or out of range, with what to do about it.
     pub fn resolve(args: Args) -> Result<Self> {
         let file = args.config.as_deref().map(read_file).transpose()?;
         let file = file.unwrap_or_default();
+        let data_dir = match args.data_dir.or(file.data_dir) {
+            Some(folder) => folder,
+            None => default_data_dir()?,
+        };
         let key_file = args.key_file.or(file.key_file);
-        let key_file = key_file.context("no key file: pass --key-file")?;
-        let contract = args.contract.or(file.contract);
-        let contract = contract.context("no contract: pass --contract 0x…")?;
-        let data_dir = args.data_dir.or(file.data_dir);
+        let key_file = key_file.unwrap_or_else(|| data_dir.join("server.key"));
+        let contract = args.contract.or(file.contract).unwrap_or(LOCALNET_CONTRACT);
         let chain_url = args.chain_url.or(file.chain_url);
+        let chain_url = chain_url.unwrap_or_else(|| LOCALNET_URL.to_owned());
+        let key = key_file::load_or_create(&key_file)?;
         let config = Self {
             listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
+            public_url: args.public_url.or(file.public_url),
+            faucet_url: args.faucet_url.or(file.faucet_url),
             weights: file.weights,
             limits: file.limits,
             models: file.models,
-            ..Self::new(
-                key_file::load(&key_file)?,
-                chain_url.unwrap_or_else(|| DEFAULT_CHAIN_URL.to_owned()),
-                contract.parse().context("--contract")?,
-                data_dir.context("no data directory: pass --data-dir")?,
-            )
+            ..Self::new(key, chain_url, contract, data_dir)
         };
         config.check()?;
         Ok(config)
@@ -82,6 +91,9 @@ impl Config {
     /// Refuses values that cannot work together.
     pub(crate) fn check(&self) -> Result<()> {
         let limits = &self.limits;
+        if let Some(url) = &self.public_url {
+            check_public_url(url)?;
+        }
         ensure!(self.weights.are_valid(), "weights must be at least 0 and not all 0");
         ensure!((1..=1000).contains(&limits.exposure_milli), "exposure_milli must be 1 to 1000");
         let counts = [
@@ -111,6 +123,23 @@ impl Config {
     }
 }
 
+/// The chain keeps it for everyone: it must be an address that others can use.
+fn check_public_url(url: &str) -> Result<()> {
+    let has_scheme = url.starts_with("http://") || url.starts_with("https://");
+    let is_one_word = !url.chars().any(|c| c.is_whitespace() || c.is_control());
+    ensure!(
+        has_scheme && is_one_word && url.len() <= MAX_URL_BYTES,
+        "--public-url must be http://… or https://… of at most {MAX_URL_BYTES} bytes, got {url:?}"
+    );
+    Ok(())
+}
+
+fn default_data_dir() -> Result<PathBuf> {
+    let home = std::env::home_dir();
+    let home = home.context("this account has no home directory: pass --data-dir")?;
+    Ok(home.join(".cactus/router"))
+}
+
 fn read_file(path: &Path) -> Result<File> {
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
     toml::from_str(&text).with_context(|| format!("parse {}", path.display()))
@@ -131,7 +160,7 @@ mod tests {
     fn args(dir: &Path) -> Args {
         Args {
             key_file: Some(key_file(dir, 0o600)),
-            contract: Some("0xca".into()),
+            contract: Some("0xca".parse().unwrap()),
             data_dir: Some(dir.into()),
             ..Args::default()
         }
@@ -141,7 +170,7 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("router.toml");
-        let text = "contract = '0x1'\nchain_url = 'http://c/v1'\n[weights]\nprice = 1.0\n";
+        let text = "contract = '0x1'\nchain-url = 'http://c/v1'\n[weights]\nprice = 1.0\n";
         fs::write(&path, text).unwrap();
         let args = Args { config: Some(path), ..args(dir.path()) };
         let config = Config::resolve(args).unwrap();
@@ -171,8 +200,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
-        let refused = Config::resolve(Args::default()).unwrap_err().to_string();
-        assert!(refused.contains("--key-file"));
+    fn what_nobody_says_is_the_local_networks_and_the_key_is_made_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let resolve = || {
+            let data_dir = Some(dir.path().join("new"));
+            Config::resolve(Args { data_dir, ..Args::default() }).unwrap()
+        };
+        let (first, again) = (resolve(), resolve());
+        assert_eq!(first.contract, LOCALNET_CONTRACT);
+        assert_eq!(first.chain_url, LOCALNET_URL);
+        assert_eq!((first.public_url, first.faucet_url), (None, None));
+        assert_eq!(first.key.address(), again.key.address());
+        assert!(dir.path().join("new/server.key").exists());
+    }
+
+    #[test]
+    fn an_address_that_others_cannot_use_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = format!("https://{}", "a".repeat(MAX_URL_BYTES));
+        for url in ["router.example", "", "https://a b", "ftp://a", &long] {
+            let args = Args { public_url: Some(url.into()), ..args(dir.path()) };
+            let refused = Config::resolve(args).unwrap_err().to_string();
+            assert!(refused.contains("--public-url"), "{refused}");
+        }
     }
 }

@@ -77,6 +77,11 @@ pub enum ApiError {
     /// The server is going away: use another one.
     #[error("this routing server is shutting down")]
     Draining,
+    /// Use another server, or come back when the admin has let this one in.
+    #[error(
+        "this routing server may not take tasks: the admin of the contracts has to authorise it"
+    )]
+    NotAuthorized,
     /// The chain cannot be asked: try again later.
     #[error("the chain cannot be reached now, so balances cannot be checked; try again")]
     ChainAway,
@@ -138,6 +143,9 @@ impl ApiError {
             },
             Self::Busy { code, .. } => of(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code),
             Self::Draining => of(StatusCode::SERVICE_UNAVAILABLE, "server_error", "draining"),
+            Self::NotAuthorized => {
+                of(StatusCode::SERVICE_UNAVAILABLE, "server_error", "server_not_authorized")
+            }
             Self::ChainAway => {
                 of(StatusCode::SERVICE_UNAVAILABLE, "server_error", "chain_unreachable")
             }

@@ -8,38 +8,55 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+const STOPPED_TWICE: i32 = 130;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
     start_log(args.log_json);
-    match serve(args).await {
+    let config = match Config::resolve(args) {
+        Ok(config) => config,
+        Err(error) => return report(&error, WRONG_USAGE),
+    };
+    match serve(config).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => report(&error, FAILED),
     }
 }
 
-async fn serve(args: Args) -> Result<()> {
-    let config = Config::resolve(args)?;
+fn report(error: &anyhow::Error, code: u8) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::from(code)
+}
+
+async fn serve(config: Config) -> Result<()> {
     let listener =
         TcpListener::bind(config.listen).with_context(|| format!("listen on {}", config.listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening");
-    let shutdown = CancellationToken::new();
-    let stop = shutdown.clone();
+    run(config, listener, stop_signal()?).await
+}
+
+/// Cancelled at the first SIGINT or SIGTERM; the second ends the process at once.
+fn stop_signal() -> Result<CancellationToken> {
     let (mut interrupt, mut terminate) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let waiting = tokio::spawn(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if stopped.is_cancelled() {
+                std::process::exit(STOPPED_TWICE);
+            }
+            stopped.cancel();
         }
-        stop.cancel();
     });
-    let result = run(config, listener, shutdown).await;
-    waiting.abort();
-    result
+    Ok(stop)
 }
 
 fn start_log(json: bool) {

@@ -4,8 +4,10 @@
 use crate::{
     app::App,
     auth::{ReplayCache, keys::ApiKeys},
+    authorization,
     chain::{Chain, LedgerChain},
     config::Config,
+    enrollment::{self, Wanted},
     key_store, routes, settlement,
     settlement::Writer,
 };
@@ -36,10 +38,28 @@ const STAKE_PERIOD: Duration = Duration::from_secs(30);
 /// Anything that keeps it from starting, and a failure of its HTTP server.
 pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<()> {
     config.check()?;
-    let ledger =
-        LedgerConfig { url: config.chain_url.clone(), faucet_url: None, contract: config.contract };
+    let ledger = LedgerConfig {
+        url: config.chain_url.clone(),
+        faucet_url: config.faucet_url.clone(),
+        contract: config.contract,
+    };
     let chain = LedgerChain::connect(ledger, &shutdown).await?;
+    let wanted = Wanted {
+        key: config.key.clone(),
+        url: public_url(&config, &listener)?,
+        replaces_url: config.public_url.is_some(),
+        use_faucet: config.faucet_url.is_some(),
+    };
+    enrollment::enroll(chain.ledger(), &wanted, &shutdown).await?;
     serve(config, Arc::new(chain), (listener, shutdown)).await
+}
+
+/// Where others reach this server, unless the configuration says so: where it listens.
+fn public_url(config: &Config, listener: &TcpListener) -> Result<String> {
+    match &config.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Ok(format!("http://{}", listener.local_addr()?)),
+    }
 }
 
 /// [`run`] with the chain given: the seam for tests.
@@ -55,6 +75,7 @@ pub async fn serve(
     let (writer, queue) = Writer::new();
     let app = web::Data::new(assemble(config, chain, (pool.clone(), writer)).await?);
     settlement::recover(&app).await.context("recover tasks")?;
+    authorization::look(&app).await;
 
     let background = CancellationToken::new();
     let carrier = Arc::clone(&app.carrier);
@@ -65,6 +86,7 @@ pub async fn serve(
     let carrying = tokio::spawn(async move { carrier.run(carried).await });
     let following = spawn_follower(&app, &background);
     let watching = tokio::spawn(watch_stakes(app.clone().into_inner(), background.clone()));
+    let authorizing = spawn_authorization_watch(&app, &background);
 
     let (handle, serving) = start_http(&app, listener)?;
     tracing::info!(server = %app.server, "routing server is up");
@@ -80,7 +102,7 @@ pub async fn serve(
     };
     flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
-    let _ = tokio::join!(carrying, following, watching);
+    let _ = tokio::join!(carrying, following, watching, authorizing);
     drop(app);
     join_writer(writing).await;
     pool.close().await;
@@ -120,6 +142,7 @@ async fn assemble(
         config,
         scope,
         server,
+        authorization: Default::default(),
         chain,
         pool,
         writer,
@@ -163,6 +186,14 @@ fn spawn_follower(app: &web::Data<App>, background: &CancellationToken) -> JoinH
     let (app, stop) = (app.clone(), background.clone());
     let settled = app.carrier.subscribe();
     tokio::spawn(async move { settlement::follow(&app, settled, stop).await })
+}
+
+fn spawn_authorization_watch(
+    app: &web::Data<App>,
+    background: &CancellationToken,
+) -> JoinHandle<()> {
+    let (app, stop) = (app.clone(), background.clone());
+    tokio::spawn(async move { authorization::watch(&app, stop).await })
 }
 
 /// No new work; answers under way end, to a deadline; then links close.

@@ -150,7 +150,7 @@ impl Network {
         })
     }
 
-    /// Registers and authorises the routing server where that is missing, and starts it.
+    /// Starts the routing server, which registers itself, and lets it in.
     async fn start_router(
         &mut self,
         keys: &Keys,
@@ -160,14 +160,22 @@ impl Network {
         let key = keys.load_or_create("server")?;
         self.server = key.address();
         self.router_url = format!("http://{}", listener.local_addr()?);
-        let admitted = self.admin.admit_server(&key, &self.router_url).await;
-        admitted.context("the routing server cannot be registered")?;
+        self.admin.fill_purse(self.server).await?;
         let contract = self.ledger.contract();
-        let config =
-            RouterConfig::new(key, self.chain_url.clone(), contract, data_dir.join("router"));
-        let part = Part::spawn("the routing server", |stop| {
+        let config = RouterConfig {
+            public_url: Some(self.router_url.clone()),
+            ..RouterConfig::new(key, self.chain_url.clone(), contract, data_dir.join("router"))
+        };
+        let mut part = Part::spawn("the routing server", |stop| {
             cactus_routing_server::run(config, listener, stop)
         });
+        tokio::select! {
+            admitted = self.admin.admit_server(self.server) => admitted?,
+            ended = &mut part.running => {
+                ended?.context("the routing server does not start")?;
+                anyhow::bail!("the routing server ended before the network was ready");
+            }
+        }
         self.parts.insert(0, part);
         Ok(())
     }
@@ -227,14 +235,15 @@ impl Network {
             .context("the orchestrators are not linked in time")?
     }
 
+    /// How many orchestrators work for a routing server that is ready.
     async fn linked_nodes(&self) -> usize {
         #[derive(Deserialize)]
-        struct Nodes {
-            data: Vec<serde::de::IgnoredAny>,
+        struct Ready {
+            nodes: usize,
         }
-        let answer = reqwest::get(format!("{}/v1/nodes", self.router_url)).await;
-        match answer {
-            Ok(answer) => answer.json::<Nodes>().await.map_or(0, |nodes| nodes.data.len()),
+        let answer = reqwest::get(format!("{}/readyz", self.router_url)).await;
+        match answer.and_then(reqwest::Response::error_for_status) {
+            Ok(answer) => answer.json::<Ready>().await.map_or(0, |ready| ready.nodes),
             Err(_) => 0,
         }
     }

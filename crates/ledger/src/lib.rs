@@ -3,12 +3,14 @@
 //! its API.
 #![warn(missing_docs)]
 
+mod admin;
 mod argument;
 mod call;
 mod chain;
 mod event;
 pub mod key_file;
 mod ledger;
+mod localnet;
 pub mod outbox;
 mod rest;
 #[cfg(test)]
@@ -18,9 +20,11 @@ mod transaction;
 mod view;
 mod view_wire;
 
+pub use admin::{Admin, AdminError, Done, Finding};
 pub use call::{Assignment, Call};
 pub use event::{Abort, ChainEvent, Settlement};
 pub use ledger::{ConnectError, FundError, Ledger, LedgerConfig, ViewError};
+pub use localnet::{LOCALNET_CHAIN_ID, LOCALNET_CONTRACT, LOCALNET_URL};
 pub use outbox::{IntentId, Outbox, Outcome, Settled};
 pub use submit::{Committed, SubmitError};
 pub use view::{

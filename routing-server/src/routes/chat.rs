@@ -28,6 +28,7 @@ pub async fn complete(
     sender: Authenticated,
 ) -> Result<HttpResponse, ApiError> {
     let received_at = Instant::now();
+    app.authorization.permit()?;
     let call = ChatCall::parse(&sender.body)?;
     let (stream, include_usage, model) = (call.stream, call.include_usage, call.model.clone());
     let mut replies = exchange::start(&app, &sender.payer, (call, received_at)).await?;

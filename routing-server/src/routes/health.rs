@@ -9,13 +9,20 @@ pub async fn alive() -> HttpResponse {
     std::future::ready(HttpResponse::Ok().json(json!({"status": "ok"}))).await
 }
 
-/// The server takes work: it does not drain, its database answers, and nodes are linked.
+/// The server takes work: it does not drain, the contracts let it, its database
+/// answers, and nodes are linked.
 pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let database = sqlx::query("SELECT 1").execute(&app.pool).await.is_ok();
     let draining = app.stopping.is_cancelled();
+    let authorized = app.authorization.is_granted();
     let nodes = app.nodes.all().len();
-    let body = json!({"database": database, "draining": draining, "nodes": nodes});
-    if database && !draining && nodes > 0 {
+    let body = json!({
+        "authorized": authorized,
+        "database": database,
+        "draining": draining,
+        "nodes": nodes,
+    });
+    if authorized && database && !draining && nodes > 0 {
         HttpResponse::Ok().json(body)
     } else {
         HttpResponse::ServiceUnavailable().json(body)

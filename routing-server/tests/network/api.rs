@@ -1,15 +1,17 @@
 //! Bad requests and bad credentials: an error in OpenAI's shape, and the server lives on.
 
 use crate::support::{
+    chain::TestChain,
     client::{Client, chat_body, refusal},
-    limits,
+    eventually, limits,
     node::{CONTEXT, Node, linked},
-    spawn_app, spawn_app_with,
+    spawn_app, spawn_app_with, start,
 };
 use cactus_protocol::SecretKey;
 use cactus_routing_server::Limits;
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering::SeqCst;
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -150,6 +152,29 @@ async fn what_is_not_there_is_said_in_openais_shape() {
     }
     let ready = reqwest::get(app.url("/readyz")).await.unwrap();
     assert_eq!(ready.status(), 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unauthorised_server_is_not_ready_and_takes_no_task_until_the_admin_lets_it() {
+    let chain = TestChain::new();
+    chain.authorizes.store(false, SeqCst);
+    let data_dir = tempfile::tempdir().unwrap();
+    let app = start(chain, SecretKey::random(), (data_dir, limits()));
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    let (status, error) = refusal(client.chat(json!({})).await).await;
+    assert_eq!((status, error["code"].as_str()), (503, Some("server_not_authorized")));
+    let ready = reqwest::get(app.url("/readyz")).await.unwrap();
+    assert_eq!(ready.status(), 503);
+    assert_eq!(ready.json::<Value>().await.unwrap()["authorized"], false);
+
+    app.chain.authorizes.store(true, SeqCst);
+    eventually(async || {
+        let ready = reqwest::get(app.url("/readyz")).await.unwrap();
+        (ready.status() == 200).then_some(())
+    })
+    .await;
+    assert_eq!(client.chat(json!({})).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

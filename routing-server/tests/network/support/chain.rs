@@ -49,6 +49,8 @@ pub struct TestChain {
     pub carries: AtomicBool,
     /// Whether questions are answered.
     pub answers: AtomicBool,
+    /// Whether servers may create tasks.
+    pub authorizes: AtomicBool,
     /// Whether carriers work now.
     pub executes: AtomicBool,
     /// Whether the contract refuses to end tasks.
@@ -67,6 +69,7 @@ impl TestChain {
             },
             carries: AtomicBool::new(true),
             answers: AtomicBool::new(true),
+            authorizes: AtomicBool::new(true),
             executes: AtomicBool::new(true),
             refuses_ends: AtomicBool::new(false),
         })
@@ -216,6 +219,10 @@ impl Chain for TestChain {
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>> {
         let found = self.state.lock().unwrap().operators.get(&operator).cloned();
         self.answer(found)
+    }
+
+    fn is_authorized(&self, _: Address) -> Answer<'_, bool> {
+        self.answer(self.authorizes.load(SeqCst))
     }
 
     fn task(&self, _: Address, task_id: TaskId) -> Answer<'_, TaskInfo> {
