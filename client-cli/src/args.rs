@@ -1,9 +1,10 @@
 //! What was typed. Nothing here is checked beyond its form; `Session` resolves the rest.
 
-use cactus_protocol::{Address, Octas, TaskId};
+use cactus_ledger::LOCALNET_URL;
+use cactus_protocol::{Address, Hash, Octas, TaskId};
 use clap::{Args as Flags, Parser, Subcommand};
 use clap_complete::Shell;
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 /// Buy and sell AI inference without trusting the other side.
 #[derive(Debug, Parser)]
@@ -34,7 +35,7 @@ pub struct NetworkArgs {
     pub router: String,
     /// Node of the chain that you trust, with its path /v1.
     #[arg(long, global = true, value_name = "URL", env = "CACTUS_CHAIN_URL")]
-    #[arg(default_value = "http://127.0.0.1:8788/v1")]
+    #[arg(default_value = LOCALNET_URL)]
     pub chain: String,
     /// Account of the Cactus contracts; by default the one on every localnet.
     #[arg(long, global = true, value_name = "ADDRESS", env = "CACTUS_CONTRACT")]
@@ -90,6 +91,8 @@ pub enum Command {
     /// Create or revoke an API key for OpenAI clients.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Govern the contracts: let servers and operators in, slash, look.
+    Admin(AdminArgs),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -195,4 +198,86 @@ pub enum KeyCommand {
         /// The id that `create` printed, not the key itself.
         id: String,
     },
+}
+
+const ADMIN_EXAMPLES: &str = "\
+Examples:
+  cactus admin show                          who governs, the parameters, the treasury
+  cactus admin show 0x…                      an account's standing: server, orchestrator, stake
+  cactus admin authorize-server 0x…          let a routing server lock and release money
+  cactus admin admit-operator 0x… --wait 60  once it has registered: whitelist it, validate nodes
+  cactus admin slash 0x… 0.5 --accuser 0x… --evidence receipts.json
+
+On a local network the well-known admin key is used. Elsewhere name yours:
+  cactus admin --admin-key-file admin.key --chain https://…/v1 --contract 0x… show";
+
+#[derive(Debug, Flags)]
+#[command(after_help = ADMIN_EXAMPLES)]
+pub struct AdminArgs {
+    /// Key of the admin or of a validator; by default the well-known one, on local networks only.
+    #[arg(long, global = true, value_name = "FILE", env = "CACTUS_ADMIN_KEY_FILE")]
+    pub admin_key_file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AdminCommand {
+    /// Show who governs, the parameters and the treasury, or one account's standing.
+    Show {
+        /// A routing server, an orchestrator or both.
+        address: Option<Address>,
+    },
+    /// Let a registered routing server lock and release money.
+    AuthorizeServer {
+        /// As the server's log and its /v1/server say.
+        address: Address,
+        /// Wait so long until it has registered.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u64,
+    },
+    /// Stop a routing server from taking new tasks; what it has locked still ends.
+    RevokeServer {
+        /// As the server's log and its /v1/server say.
+        address: Address,
+    },
+    /// Put an operator on the whitelist and vouch for all of its nodes.
+    AdmitOperator {
+        /// As `cactus-orchestrator check` and its log say.
+        address: Address,
+        /// Wait so long until it has registered a node.
+        #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+        wait: u64,
+    },
+    /// Take stake from an operator for a fault that anyone can check.
+    Slash {
+        /// Whose stake.
+        operator: Address,
+        /// In APT; at most what it has at stake is taken.
+        amount: Octas,
+        /// Who gets the capped bounty; without one all goes to the treasury.
+        #[arg(long, value_name = "ADDRESS")]
+        accuser: Option<Address>,
+        /// The document that proves the fault, which must be public, or its SHA3-256.
+        #[arg(long, value_name = "FILE|HASH")]
+        evidence: Evidence,
+    },
+}
+
+/// What proves a fault. The chain keeps its hash.
+#[derive(Debug, Clone)]
+pub enum Evidence {
+    Hash(Hash),
+    Document(PathBuf),
+}
+
+impl FromStr for Evidence {
+    type Err = Infallible;
+
+    /// Only `0x` and 64 digits are a hash; all else names a file.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let is_whole = text.starts_with("0x") && text.len() == 66;
+        let hash = text.parse().ok().filter(|_| is_whole);
+        Ok(hash.map_or_else(|| Self::Document(text.into()), Self::Hash))
+    }
 }

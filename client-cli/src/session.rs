@@ -3,7 +3,7 @@
 
 use crate::{args::NetworkArgs, helpful::Helpful, router::Router, wallet};
 use anyhow::{Context, Result};
-use cactus_ledger::{Ledger, LedgerConfig};
+use cactus_ledger::{LOCALNET_CONTRACT, Ledger, LedgerConfig};
 use cactus_protocol::{Address, Scope, SecretKey};
 use std::{env, path::PathBuf};
 
@@ -22,7 +22,7 @@ impl Session {
                 env::home_dir().context("there is no home directory; use --home")?.join(".cactus")
             }
         };
-        let contract = network.contract.unwrap_or(Address(cactus_localnet::CONTRACT_ADDRESS.0));
+        let contract = network.contract.unwrap_or(LOCALNET_CONTRACT);
         Ok(Self { network, contract, home })
     }
 

@@ -1,5 +1,6 @@
 //! One file per command. A command never parses flags and never exits the process.
 
+pub mod admin;
 pub mod balance;
 pub mod chat;
 pub mod coins;
