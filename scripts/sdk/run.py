@@ -20,9 +20,9 @@ SUITE_SECONDS = 120
 
 
 def start(cactus: str) -> tuple[subprocess.Popen, dict]:
-    chain = subprocess.Popen(
-        [cactus, "localnet", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True
-    )
+    command = [cactus, "localnet", "--port", "0", "--json"]
+    quiet = {**os.environ, "RUST_LOG": "warn"}
+    chain = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet)
     return chain, json.loads(chain.stdout.readline())
 
 
