@@ -1,10 +1,12 @@
-//! `cargo xtask contracts`: compiles and tests the Move package offline. Never touches a network
-//! other than through `npm pack`, and never writes outside `target/` and the committed bytecode.
+//! `cargo xtask contracts`: compiles and tests the Move package offline. Touches a network
+//! only through `npm pack` and when told to publish, and never writes outside `target/` and the committed bytecode.
 
 mod attributes;
 mod bytecode;
 mod compiler;
+mod conservation;
 mod metadata;
+mod publish;
 mod stage;
 mod toolchain;
 
@@ -34,6 +36,10 @@ pub enum Action {
     },
     /// `build --check`, then `test`: what CI runs
     Check,
+    /// Check after each of many random operations that every coin is in exactly one place
+    Conservation(conservation::Options),
+    /// Publish the contracts under your own address, or upgrade them there
+    Publish(publish::Options),
     /// Run the compiler library in this process (used by the other commands)
     #[command(hide = true)]
     Compile(compiler::Job),
@@ -48,6 +54,8 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             compare(&bytecode_dir(), &compile()?)?;
             test(None, false)
         }
+        Action::Conservation(options) => conservation::run(options),
+        Action::Publish(options) => publish::run(&options),
         Action::Compile(job) => job.run_here(),
     }
 }
@@ -65,8 +73,13 @@ fn bytecode_dir() -> PathBuf {
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn compile() -> anyhow::Result<Files> {
+    compile_at(stage::CONTRACT_ADDRESS)
+}
+
+/// Compiles the framework, and the contracts for an address.
+fn compile_at(address: &str) -> anyhow::Result<Files> {
     let library = toolchain::library(&root())?;
-    let stage = Stage::new(&root())?;
+    let stage = Stage::new(&root(), address)?;
     let mut files = Files::new();
     let mut order = Vec::new();
     for package in stage.packages() {
@@ -87,7 +100,7 @@ fn compile() -> anyhow::Result<Files> {
 
 fn test(filter: Option<&str>, gas: bool) -> anyhow::Result<()> {
     let library = toolchain::library(&root())?;
-    let stage = Stage::new(&root())?;
+    let stage = Stage::new(&root(), stage::CONTRACT_ADDRESS)?;
     for package in stage.packages() {
         compiler::test(&library, &package.dir, filter, gas)?;
     }

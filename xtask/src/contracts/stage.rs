@@ -45,8 +45,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Copies framework and contracts of the repository at `root`.
-    pub fn new(root: &Path) -> anyhow::Result<Self> {
+    /// Copies framework and contracts of the repository at `root`, the contracts for `address`.
+    pub fn new(root: &Path, address: &str) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let framework_source = root.join("crates/localnet/framework");
         let framework = dir.path().join("framework");
@@ -56,7 +56,7 @@ impl Stage {
 
         let contracts = dir.path().join("cactus");
         copy_moves(&root.join("contracts"), &contracts.join("sources"))?;
-        let manifest = offline(read_manifest(&root.join("Move.toml"))?)?;
+        let manifest = offline(read_manifest(&root.join("Move.toml"))?, address)?;
         std::fs::write(contracts.join("Move.toml"), manifest.to_string())?;
 
         let packages = [
@@ -86,9 +86,9 @@ fn package_name(manifest: &toml::Table) -> anyhow::Result<String> {
     Ok(name.and_then(toml::Value::as_str).context("a package has a name")?.to_owned())
 }
 
-fn offline(mut manifest: toml::Table) -> anyhow::Result<toml::Table> {
+fn offline(mut manifest: toml::Table, address: &str) -> anyhow::Result<toml::Table> {
     let replacement: toml::Table = format!(
-        "[addresses]\ncactus = \"{CONTRACT_ADDRESS}\"\n\
+        "[addresses]\ncactus = \"{address}\"\n\
          [dependencies]\nAptosFramework = {{ local = \"../framework\" }}\n"
     )
     .parse()?;
@@ -124,7 +124,7 @@ mod tests {
         let manifest = "[package]\nname = \"cactus\"\nversion = \"1.0.0\"\nupgrade_policy = \"compatible\"\n\
             [addresses]\ncactus = \"_\"\n[dev-addresses]\ncactus = \"0xcac\"\n\
             [dependencies]\nAptosFramework = { git = \"elsewhere\", rev = \"abc\" }\n";
-        let offline = offline(manifest.parse().unwrap()).unwrap();
+        let offline = offline(manifest.parse().unwrap(), CONTRACT_ADDRESS).unwrap();
         assert_eq!(offline["addresses"]["cactus"].as_str(), Some(CONTRACT_ADDRESS));
         let dependency = &offline["dependencies"]["AptosFramework"];
         assert_eq!(dependency["local"].as_str(), Some("../framework"));
