@@ -71,6 +71,7 @@ struct Fault {
 /// What came from the model and what of it is on its way.
 struct Progress {
     output: Output,
+    prompt_tokens: Option<u32>,
     first_token: Option<Instant>,
     last_token: Instant,
     completion: Option<Completion>,
@@ -119,7 +120,7 @@ impl Job {
             // Every branch is cancel-safe: a lost race loses no event, no credit and no text.
             tokio::select! {
                 biased;
-                () = self.parts.cancel.cancelled() => return Err(self.stopped()),
+                () = self.parts.cancel.cancelled() => return self.cut(progress),
                 () = &mut deadline => return Err(Fault::cancelled("the deadline passed")),
                 permit = outlet.frames.reserve(), if may_send && !progress.output.is_empty() => {
                     let permit = permit.map_err(|_| Fault::cancelled("the link closed"))?;
@@ -137,6 +138,20 @@ impl Job {
             }
         }
         Ok(progress)
+    }
+
+    /// Stopped before its end: what was delivered until now is the answer, if anything was.
+    fn cut(&self, mut progress: Progress) -> Result<Progress, Fault> {
+        let delivered = progress.output.delivered_tokens();
+        match progress.prompt_tokens {
+            Some(prompt_tokens) if delivered > 0 && !self.parts.shutdown.is_cancelled() => {
+                let reason = FinishReason::Cancelled;
+                let end = Completion { reason, prompt_tokens, output_tokens: delivered };
+                progress.completion = Some(end);
+                Ok(progress)
+            }
+            _ => Err(self.stopped()),
+        }
     }
 
     /// The token was cancelled: by the server, or because the node has no more time.
@@ -196,6 +211,7 @@ impl Progress {
     fn new(task_id: TaskId, started: Instant) -> Self {
         Self {
             output: Output::new(task_id),
+            prompt_tokens: None,
             first_token: None,
             last_token: started,
             completion: None,
@@ -208,7 +224,9 @@ impl Progress {
 
     fn absorb(&mut self, event: Option<GenerateEvent>) -> Result<(), Fault> {
         match event {
-            Some(GenerateEvent::Started { .. }) => {}
+            Some(GenerateEvent::Started { prompt_tokens }) => {
+                self.prompt_tokens = Some(prompt_tokens);
+            }
             Some(GenerateEvent::Delta { text, token_ids }) => {
                 self.last_token = Instant::now();
                 self.first_token.get_or_insert(self.last_token);

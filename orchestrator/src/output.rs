@@ -55,6 +55,11 @@ impl Output {
         Some(Delta { task_id: self.task_id, sequence, text, token_ids })
     }
 
+    /// How many tokens were delivered so far.
+    pub(crate) fn delivered_tokens(&self) -> u32 {
+        self.delivered.token_count()
+    }
+
     /// How many tokens were delivered, and the hash of everything delivered.
     pub(crate) fn finish(self) -> (u32, Hash) {
         (self.delivered.token_count(), self.delivered.finish())

@@ -106,23 +106,36 @@ async fn endless_credit_does_not_overflow() {
 }
 
 #[tokio::test]
-async fn a_cancelled_task_stops_within_one_step_and_gets_no_receipt() {
+async fn a_cancelled_task_stops_within_one_step_and_bills_what_it_delivered() {
     let router = FakeRouter::bind().await;
     let node = Node::start(Setup::default(), &[&router]);
     let mut link = router.open().await;
     let task_id = TaskId([1; 32]);
     link.send_task(task(1, "wait 1000")).await;
     node.model.releases.add_permits(3);
+    let mut read = vec![];
     for _ in 0..3 {
-        link.next_delta().await;
+        read.push(link.next_delta().await);
     }
     link.send(ServerFrame::Cancel { task_id }).await;
-    let failed = link.next_failure().await;
-    assert_eq!(failed.reason, Failure::Cancelled);
+    let answer = link.answer_after(task_id, read).await;
+    assert_eq!((answer.receipt.prompt_tokens, answer.receipt.output_tokens), (7, 3));
+    assert_eq!(answer.receipt.output_hash, answer.output_hash);
     node.model.releases.add_permits(1000);
     node.model.idle().await;
     let produced = node.model.produced.load(Ordering::SeqCst);
     assert!(produced <= 4, "{produced} tokens were made");
+}
+
+#[tokio::test]
+async fn a_task_that_is_cancelled_before_its_first_delta_bills_nothing() {
+    let router = FakeRouter::bind().await;
+    let node = Node::start(Setup::default(), &[&router]);
+    let mut link = router.open().await;
+    let task_id = TaskId([1; 32]);
+    link.send_task(task(1, "wait 1000")).await;
+    link.send(ServerFrame::Cancel { task_id }).await;
+    assert_eq!(link.next_failure().await.reason, Failure::Cancelled);
     assert_eq!(node.worker.totals().answered(), 0);
 }
 

@@ -117,10 +117,11 @@ impl Statistics {
         }
     }
 
-    /// An answer came and its receipt stood.
-    pub fn record_success(&mut self, timing: Timing, now: Instant) {
+    /// An answer came and its receipt stood. Without `timing` its times say nothing of the node.
+    pub fn record_success(&mut self, timing: Option<Timing>, now: Instant) {
         self.success.record(true, now);
         self.verification.record(true, now);
+        let Some(timing) = timing else { return };
         self.ttft_seconds.record(timing.ttft.as_secs_f64());
         self.prompt_tokens.record(f64::from(timing.prompt_tokens));
         if timing.output_tokens > 1 {
@@ -217,7 +218,7 @@ mod tests {
             output_tokens: 11,
         };
         for _ in 0..50 {
-            statistics.record_success(timing, now);
+            statistics.record_success(Some(timing), now);
         }
         let short = statistics.predict_seconds(10, 10).unwrap();
         assert!((short - 1.1).abs() < 0.05, "{short}");

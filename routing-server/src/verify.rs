@@ -34,6 +34,8 @@ pub struct Received {
     pub done_after: Duration,
     /// The node's word.
     pub finish_reason: FinishReason,
+    /// This server told the node to stop.
+    pub stopped: bool,
 }
 
 /// A receipt that stood, and what is owed for it.
@@ -85,6 +87,7 @@ fn observe(request: &ChatRequest, assigned: &Assigned, received: Received) -> Ob
         max_tokens: request.max_tokens,
         context_length: assigned.offer.context_length,
         finish_reason: received.finish_reason,
+        stopped: received.stopped,
         delivered_tokens: received.output.token_count(),
         output_hash: received.output.finish(),
         first_delta_after: received.first_delta_after,

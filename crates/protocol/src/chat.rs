@@ -109,14 +109,17 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context was reached.
     Length,
+    /// The server said `Cancel`: what was delivered until then is the answer.
+    Cancelled,
 }
 
 impl FinishReason {
-    /// OpenAI's word.
+    /// OpenAI's word. It has none for an answer that was cut: that is shorter than it could be,
+    /// like one that reached its limit.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stop => "stop",
-            Self::Length => "length",
+            Self::Length | Self::Cancelled => "length",
         }
     }
 }

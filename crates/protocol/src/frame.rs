@@ -5,7 +5,7 @@
 //! server → Challenge            node → Hello (signed over the challenge)
 //! server → Welcome | Refused    node → Heartbeat, every few seconds
 //! server → Task                 node → Delta…, then Done (with a signed receipt) | Failed
-//! server → Credit | Cancel
+//! server → Credit | Cancel      node → Done for what was delivered until then
 //! ```
 
 use crate::{
@@ -60,7 +60,8 @@ pub enum ServerFrame {
         /// How many more deltas.
         deltas: u32,
     },
-    /// Stop now: the client is gone, or the task moved.
+    /// Stop now: the client is gone, the time is up, or the task moved. A node that delivered
+    /// something answers `Done` with [`FinishReason::Cancelled`] and a receipt for just that.
     Cancel {
         /// The task.
         task_id: TaskId,

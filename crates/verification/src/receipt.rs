@@ -41,6 +41,8 @@ pub struct Observation {
     pub context_length: u32,
     /// What the node's last frame said.
     pub finish_reason: FinishReason,
+    /// The server told the node to stop before the answer ended.
+    pub stopped: bool,
     /// Over every delta received.
     pub output_hash: Hash,
     /// Token ids received.
@@ -133,12 +135,16 @@ fn tokens_in_context(receipt: &Receipt) -> u64 {
     u64::from(receipt.prompt_tokens) + u64::from(receipt.output_tokens)
 }
 
-/// `length` is only true when a limit was reached. `stop` cannot be refuted here: whether the
-/// model really ended is visible in its logits alone.
+/// `length` is only true when a limit was reached, `cancelled` when this server said so. `stop`
+/// cannot be refuted here: whether the model really ended is visible in its logits alone.
 fn check_finish_reason(observed: &Observation, receipt: &Receipt) -> Result<(), ReceiptFault> {
     let limit_reached = receipt.output_tokens == observed.max_tokens
         || tokens_in_context(receipt) == u64::from(observed.context_length);
-    let holds = observed.finish_reason != FinishReason::Length || limit_reached;
+    let holds = match observed.finish_reason {
+        FinishReason::Stop => true,
+        FinishReason::Length => limit_reached,
+        FinishReason::Cancelled => observed.stopped,
+    };
     require(holds, ReceiptFault::FinishReason)
 }
 

@@ -47,7 +47,7 @@ fn measured(mut view: NodeView, total_ms: u64) -> NodeView {
         output_tokens: 100,
     };
     for _ in 0..30 {
-        view.statistics.record_success(timing, Instant::now());
+        view.statistics.record_success(Some(timing), Instant::now());
     }
     view
 }

@@ -17,6 +17,15 @@ use cactus_protocol::{
 };
 use std::time::{Duration, Instant};
 
+/// How long a node that was told to stop may take to bill what it delivered.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// When the client kept an answer waiting for more than this part of its time, in thousandths, the
+/// node is not blamed for being late.
+const CLIENT_SHARE_MILLI: u128 = 100;
+/// When the client kept an answer waiting for more than this part of the time that it took, in
+/// thousandths, its times say nothing about the node.
+const MEASURABLE_MILLI: u128 = 20;
+
 /// A task that was sent.
 pub struct Attempt {
     /// Who was asked for what.
@@ -38,6 +47,16 @@ pub struct Times {
     pub first_delta_after: Option<Duration>,
     /// From sending to the end.
     pub total: Duration,
+    /// How much of it this server waited for the client.
+    pub blocked: Duration,
+}
+
+impl Times {
+    /// Whether the times are the node's own: a client that reads slowly must not make a node look
+    /// slow.
+    pub fn are_the_nodes(&self) -> bool {
+        self.blocked.as_millis() * 1000 <= self.total.as_millis() * MEASURABLE_MILLI
+    }
 }
 
 /// What came of an attempt.
@@ -48,9 +67,12 @@ pub struct Ended {
     pub result: Result<(Received, Signed<Receipt>), Failure>,
 }
 
+#[derive(Default)]
 struct Progress {
     output: OutputHasher,
     first_delta_after: Option<Duration>,
+    blocked: Duration,
+    stopped: bool,
 }
 
 impl Attempt {
@@ -66,20 +88,26 @@ impl Attempt {
 
     /// Passes the answer on as it comes, to its end.
     pub async fn follow(&mut self, app: &App, delivery: &mut Delivery) -> Ended {
-        let mut progress = Progress { output: OutputHasher::default(), first_delta_after: None };
-        let done = self.pump(app, delivery, &mut progress).await;
+        let mut progress = Progress::default();
+        let done = match self.pump(app, delivery, &mut progress).await {
+            Err(failure) if failure.leaves_a_bill() && progress.first_delta_after.is_some() => {
+                self.stop(&mut progress, failure).await
+            }
+            done => done,
+        };
         let total = self.sent_at.elapsed();
-        let first_delta_after = progress.first_delta_after;
+        let (first_delta_after, blocked) = (progress.first_delta_after, progress.blocked);
         let result = done.map(|done| {
             let received = Received {
                 output: progress.output,
                 first_delta_after,
                 done_after: total,
                 finish_reason: done.finish_reason,
+                stopped: progress.stopped,
             };
             (received, done.receipt)
         });
-        let times = Times { first_delta_after, total };
+        let times = Times { first_delta_after, total, blocked };
         Ended { times, result }
     }
 
@@ -108,6 +136,30 @@ impl Attempt {
         }
     }
 
+    /// Tells the node to stop and waits for its bill: what a client got is paid for, though it
+    /// leaves or never reads the end. Without a bill the task ended by `why`.
+    async fn stop(&mut self, progress: &mut Progress, why: Failure) -> Result<Box<Done>, Failure> {
+        progress.stopped = true;
+        let subscription = &mut self.subscription;
+        let ending = async {
+            subscription.stop().await;
+            loop {
+                match subscription.next().await {
+                    Some(LinkEvent::Delta(delta)) => {
+                        progress.output.update(&delta.token_ids, &delta.text);
+                    }
+                    Some(LinkEvent::Done(done)) => return Ok(done),
+                    Some(LinkEvent::Violation(violation)) => {
+                        return Err(Failure::Violation(violation));
+                    }
+                    Some(LinkEvent::Failed(_)) | None => return Err(why.clone()),
+                }
+            }
+        };
+        let ended = tokio::time::timeout(STOP_LIMIT, ending).await;
+        ended.unwrap_or(Err(why))
+    }
+
     /// The next event, within the limits. Both branches are cancel-safe.
     async fn wait(
         &mut self,
@@ -122,8 +174,11 @@ impl Attempt {
         };
         let pause_ends = Instant::now() + Duration::from_millis(pause);
         let deadline = self.deadline(app);
+        let allowed = u128::from(limits.task_ms) * CLIENT_SHARE_MILLI;
+        let kept_waiting = progress.blocked.as_millis() * 1000 > allowed;
+        let overdue = if kept_waiting { Failure::ClientSlow } else { Failure::Overdue };
         let (limit, late) =
-            if deadline < pause_ends { (deadline, Failure::Overdue) } else { (pause_ends, late) };
+            if deadline < pause_ends { (deadline, overdue) } else { (pause_ends, late) };
         tokio::select! {
             () = delivery.client_gone() => Err(Failure::ClientGone),
             event = tokio::time::timeout_at(limit.into(), self.subscription.next()) => {
@@ -140,8 +195,10 @@ impl Attempt {
     ) -> Result<(), Failure> {
         progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
         progress.output.update(&delta.token_ids, &delta.text);
-        let passed = delivery.part(self.served(), delta.text, self.deadline(app));
-        passed.await.map_err(|undeliverable| match undeliverable {
+        let waiting_since = Instant::now();
+        let passed = delivery.part(self.served(), delta.text, self.deadline(app)).await;
+        progress.blocked += waiting_since.elapsed();
+        passed.map_err(|undeliverable| match undeliverable {
             Undeliverable::Gone => Failure::ClientGone,
             Undeliverable::Slow => Failure::ClientSlow,
         })

@@ -93,6 +93,11 @@ impl Failure {
         self.fault() != Fault::User && *self != Self::ServerStopped
     }
 
+    /// Whether the node did its work until then, so that what it delivered is paid for.
+    pub fn leaves_a_bill(&self) -> bool {
+        matches!(self, Self::ClientGone | Self::ClientSlow | Self::Overdue)
+    }
+
     /// For metrics.
     pub fn label(&self) -> &'static str {
         match self {

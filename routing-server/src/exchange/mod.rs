@@ -167,7 +167,9 @@ impl Exchange {
         attempt: &Attempt,
         (times, proof, reason): (Times, Proof, FinishReason),
     ) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        // A client that read too slowly until now gets no more time than it takes to hang up.
+        let patience = if reason == FinishReason::Cancelled { 1 } else { 60 };
+        let deadline = Instant::now() + Duration::from_secs(patience);
         let delivery = proof.delivery;
         let closing = Closing {
             receipt: Some(proof.json),
@@ -225,9 +227,10 @@ fn record_success(app: &App, attempt: &Attempt, (times, proof): (Times, &Proof))
         output_tokens,
     };
     let node = &attempt.choice.node;
+    let timing = times.are_the_nodes().then_some(timing);
     node.with_record(|record| record.statistics.record_success(timing, Instant::now()));
     app.metrics.ttft.observe(ttft.as_secs_f64());
-    if output_tokens > 1 {
+    if output_tokens > 1 && times.are_the_nodes() {
         let decode = times.total.saturating_sub(ttft).as_secs_f64();
         app.metrics.itl.observe(decode / f64::from(output_tokens - 1));
     }

@@ -35,6 +35,11 @@ pub enum Command {
         /// How many more.
         deltas: u32,
     },
+    /// Stop a task; its end is still awaited.
+    Stop {
+        /// The task.
+        task_id: TaskId,
+    },
     /// Stop a task; nobody listens any more.
     Cancel {
         /// The task.

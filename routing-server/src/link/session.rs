@@ -10,7 +10,9 @@ use crate::{
     app::App,
     nodes::{NewLink, Node, NotLinked},
 };
-use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
+use actix_ws::{
+    AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, ProtocolError, Session,
+};
 use bytes::Bytes;
 use cactus_protocol::{
     NodeFrame, ServerFrame, Signed,
@@ -28,11 +30,16 @@ use tokio::sync::mpsc;
 /// A node that does not take a frame for this long is gone.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
+/// For reading what came before a connection's end.
+const HEAR_OUT_LIMIT: Duration = Duration::from_secs(1);
+
 /// Why a link ends.
 #[derive(Debug, thiserror::Error)]
 enum LinkEnd {
     #[error("the node closed the link")]
     Closed,
+    #[error("the connection broke")]
+    Broken,
     #[error("the node was silent too long")]
     Silent,
     #[error("the node does not read")]
@@ -163,17 +170,54 @@ impl Link {
         self.send(&ServerFrame::Welcome(welcome)).await
     }
 
-    /// Frames both ways. Every branch of the `select!` is cancel-safe: a socket's and a queue's
-    /// `recv`, a timer, a token.
+    /// Frames both ways to the end, with what is left to read then.
     async fn carry(&mut self, node: &Node, mut queue: mpsc::Receiver<Command>) -> LinkEnd {
         let mut tasks = Tasks::default();
+        let end = self.exchange(node, (&mut queue, &mut tasks)).await;
+        if matches!(end, LinkEnd::Broken) {
+            let reading = self.hear_out(&mut tasks);
+            let _ = tokio::time::timeout(HEAR_OUT_LIMIT, reading).await;
+        }
+        end
+    }
+
+    /// The connection is gone, but frames that came before its end may still wait to be read, and
+    /// a last frame is work that was done.
+    async fn hear_out(&mut self, tasks: &mut Tasks) {
+        while let Some(message) = self.messages.recv().await {
+            let frame = match message {
+                Ok(AggregatedMessage::Binary(bytes)) => parse(&bytes),
+                Ok(AggregatedMessage::Close(_)) => return,
+                Ok(_) | Err(ProtocolError::Io(_)) => continue,
+                Err(_) => return,
+            };
+            let then = match frame {
+                Ok(NodeFrame::Delta(delta)) => tasks.delta(delta),
+                Ok(NodeFrame::Done(done)) => tasks.done(done),
+                Ok(NodeFrame::Failed(failed)) => tasks.failed(failed),
+                Ok(NodeFrame::Heartbeat(_)) => Then::Continue,
+                Ok(NodeFrame::Hello(_)) | Err(_) => return,
+            };
+            if then == Then::Close {
+                return;
+            }
+        }
+    }
+
+    /// Frames both ways. Every branch of the `select!` is cancel-safe: a socket's and a queue's
+    /// `recv`, a timer, a token.
+    async fn exchange(
+        &mut self,
+        node: &Node,
+        (queue, tasks): (&mut mpsc::Receiver<Command>, &mut Tasks),
+    ) -> LinkEnd {
         let gone_after = Duration::from_secs(u64::from(HEARTBEAT_SECONDS * GONE_AFTER_MISSED));
         let mut clock = tokio::time::interval(Duration::from_secs(1));
         let stop = self.app.links_stop.clone();
         loop {
             let step = tokio::select! {
-                message = self.messages.recv() => self.receive(message, node, &mut tasks).await,
-                Some(command) = queue.recv() => self.command(command, &mut tasks).await,
+                message = self.messages.recv() => self.receive(message, node, tasks).await,
+                Some(command) = queue.recv() => self.command(command, tasks).await,
                 _ = clock.tick() => {
                     let silent = node.silent_for(Instant::now()) > gone_after;
                     if silent { Err(LinkEnd::Silent) } else { Ok(()) }
@@ -188,7 +232,7 @@ impl Link {
 
     async fn receive(
         &mut self,
-        message: Option<Result<AggregatedMessage, actix_ws::ProtocolError>>,
+        message: Option<Result<AggregatedMessage, ProtocolError>>,
         node: &Node,
         tasks: &mut Tasks,
     ) -> Result<(), LinkEnd> {
@@ -222,29 +266,34 @@ impl Link {
             Command::Credit { task_id, deltas } if tasks.grant(&task_id, deltas) => {
                 self.send(&ServerFrame::Credit { task_id, deltas }).await
             }
+            Command::Stop { task_id } if tasks.is_open(&task_id) => {
+                self.send(&ServerFrame::Cancel { task_id }).await
+            }
             Command::Cancel { task_id } if tasks.cancel(task_id) => {
                 self.send(&ServerFrame::Cancel { task_id }).await
             }
-            Command::Credit { .. } | Command::Cancel { .. } => Ok(()),
+            Command::Credit { .. } | Command::Stop { .. } | Command::Cancel { .. } => Ok(()),
         }
     }
 
     /// Everything but binary messages.
     async fn control(
         &mut self,
-        message: Option<Result<AggregatedMessage, actix_ws::ProtocolError>>,
+        message: Option<Result<AggregatedMessage, ProtocolError>>,
     ) -> Result<(), LinkEnd> {
         match message {
             Some(Ok(AggregatedMessage::Ping(bytes))) => {
                 let pong = self.socket.pong(&bytes);
                 match tokio::time::timeout(WRITE_LIMIT, pong).await {
                     Ok(Ok(())) => Ok(()),
-                    _ => Err(LinkEnd::NotReading),
+                    Ok(Err(_)) => Err(LinkEnd::Broken),
+                    Err(_) => Err(LinkEnd::NotReading),
                 }
             }
             Some(Ok(AggregatedMessage::Pong(_))) => Ok(()),
             Some(Ok(AggregatedMessage::Close(_))) | None => Err(LinkEnd::Closed),
             Some(Ok(_)) => Err(LinkEnd::Protocol("frames are binary".into())),
+            Some(Err(ProtocolError::Io(_))) => Err(LinkEnd::Broken),
             Some(Err(error)) => Err(LinkEnd::Protocol(error.to_string())),
         }
     }
@@ -257,7 +306,7 @@ impl Link {
     async fn write(&mut self, bytes: Bytes) -> Result<(), LinkEnd> {
         match tokio::time::timeout(WRITE_LIMIT, self.socket.binary(bytes)).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(LinkEnd::Closed),
+            Ok(Err(_)) => Err(LinkEnd::Broken),
             Err(_) => Err(LinkEnd::NotReading),
         }
     }

@@ -77,6 +77,14 @@ impl Subscription {
     }
 }
 
+impl Subscription {
+    /// Tells the node to stop. What it delivered until then and its bill still come.
+    pub async fn stop(&self) {
+        // A link that is gone closes the events as well.
+        let _ = self.node.commands.send(Command::Stop { task_id: self.task_id }).await;
+    }
+}
+
 impl Drop for Subscription {
     fn drop(&mut self) {
         if !self.ended {

@@ -52,6 +52,11 @@ impl Tasks {
         open.map(|open| open.flow.grant(deltas)).is_some()
     }
 
+    /// Whether more may come of a task.
+    pub fn is_open(&self, task_id: &TaskId) -> bool {
+        self.open.contains_key(task_id)
+    }
+
     /// A cancellation is about to be sent; `false` when the task is over.
     pub fn cancel(&mut self, task_id: TaskId) -> bool {
         self.end(task_id).is_some()

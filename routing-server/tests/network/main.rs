@@ -10,4 +10,5 @@ mod hostile;
 mod keys;
 mod money;
 mod restart;
+mod stopped;
 mod support;

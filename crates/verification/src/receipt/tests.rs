@@ -18,6 +18,7 @@ fn honest(node: &SecretKey) -> (Observation, Receipt) {
         max_tokens: 64,
         context_length: 512,
         finish_reason: FinishReason::Stop,
+        stopped: false,
         output_hash: Hash([6; 32]),
         delivered_tokens: 30,
         first_delta_after: Some(Duration::from_millis(40)),
@@ -123,6 +124,17 @@ fn a_length_stop_below_the_limit_is_refused() {
         o.context_length = 50;
     });
     assert_eq!(at_the_context, None);
+}
+
+#[test]
+fn an_answer_is_cut_only_by_the_server() {
+    let cancelled = |o: &mut Observation| o.finish_reason = FinishReason::Cancelled;
+    assert_eq!(check(|o, _| cancelled(o)), Some(ReceiptFault::FinishReason));
+    let by_the_server = check(|o, _| {
+        cancelled(o);
+        o.stopped = true;
+    });
+    assert_eq!(by_the_server, None);
 }
 
 #[test]

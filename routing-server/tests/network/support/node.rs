@@ -191,11 +191,26 @@ impl Node {
     }
 
     pub async fn done_signed_by(&mut self, receipt: Receipt, key: &SecretKey) {
-        let done = Done {
-            finish_reason: FinishReason::Stop,
-            receipt: Signed::new(receipt, SCOPE, key).unwrap(),
-        };
-        self.send(&NodeFrame::Done(Box::new(done))).await;
+        self.end(FinishReason::Stop, Signed::new(receipt, SCOPE, key).unwrap()).await;
+    }
+
+    /// Bills these words after a `Cancel`.
+    pub async fn bill(&mut self, app: &TestApp, task: &Task, words: &[&str]) {
+        let receipt = Receipt { server: app.server, ..self.receipt(task, words) };
+        let receipt = Signed::new(receipt, SCOPE, &self.identity.node).unwrap();
+        self.end(FinishReason::Cancelled, receipt).await;
+    }
+
+    async fn end(&mut self, finish_reason: FinishReason, receipt: Signed<Receipt>) {
+        self.send(&NodeFrame::Done(Box::new(Done { finish_reason, receipt }))).await;
+    }
+
+    /// Hangs up at once: the close frame and the end of the stream follow the last frame.
+    pub async fn hang_up(mut self) {
+        let _ = self.socket.close(None).await;
+        if let MaybeTlsStream::Plain(stream) = self.socket.get_mut() {
+            let _ = tokio::io::AsyncWriteExt::shutdown(stream).await;
+        }
     }
 
     pub async fn fail(&mut self, task: &Task, reason: Failure) {
