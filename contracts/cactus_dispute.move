@@ -219,10 +219,10 @@ module cactus::dispute {
     // Entry functions
     //
 
-    /// A validator takes up to `amount` octas of an operator's stake, what unbonds included, for a fault that anyone can
-    /// check, such as two receipts for one task: the evidence behind the hash must be public. The accuser gets at most
-    /// the share that the parameter `slash_bounty_cap_bps` allows; the rest, rounding included, goes to the treasury.
-    /// The accuser `@0x0` stands for nobody: then all of it does.
+    /// A validator takes up to `amount` octas of an operator's stake, what unbonds included, for a fault that anyone
+    /// can check, such as two receipts for one task: the evidence behind the hash must be public. The accuser gets at
+    /// most the share that the parameter `slash_bounty_cap_bps` allows; the rest, rounding included, goes to the
+    /// treasury. The accuser `@0x0` stands for nobody: then all of it does.
     ///
     /// Aborts if the caller is not a validator, the amount is zero, the evidence hash is not 32 bytes or was used, the
     /// accuser is the validator or the operator, or the operator has nothing to slash.
@@ -255,8 +255,8 @@ module cactus::dispute {
 
     /// The accused operator answers with the hash of its defence. It need not: silence proves nothing.
     ///
-    /// Aborts if there is no such case, the caller is not its operator, the hash is not 32 bytes, there is an answer, or
-    /// voting has begun.
+    /// Aborts if there is no such case, the caller is not its operator, the hash is not 32 bytes, there is an answer,
+    /// or voting has begun.
     public entry fun respond(operator: &signer, case: address, response_hash: vector<u8>) acquires Case {
         let record = borrow_case(case);
         let operator = signer::address_of(operator);
@@ -324,9 +324,9 @@ module cactus::dispute {
         });
     }
 
-    /// Anyone ends a case whose time is over. Upheld, the operator is slashed: a capped bounty goes to the accuser, what
-    /// the task cost to its client, the rest to the treasury, and the accuser's bond returns. Rejected, half of the
-    /// accuser's bond goes to the operator and half to the treasury. Lapsed, the bond returns. Never paused.
+    /// Anyone ends a case whose time is over. Upheld, the operator is slashed: a capped bounty goes to the accuser,
+    /// what the task cost to its client, the rest to the treasury, and the accuser's bond returns. Rejected, half of
+    /// the accuser's bond goes to the operator and half to the treasury. Lapsed, the bond returns. Never paused.
     ///
     /// Aborts if there is no such case, it is closed, or it still has time left.
     public entry fun finalize(_anyone: &signer, case: address) acquires Case {

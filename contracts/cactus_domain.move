@@ -105,8 +105,8 @@ module cactus::domain {
 
     /// A federator creates a domain. Its id is in the event `DomainCreated`.
     ///
-    /// Aborts if pools are paused, the caller is not a federator, the name is empty, too long or taken, or the validation
-    /// logic or the URI is empty or too long.
+    /// Aborts if pools are paused, the caller is not a federator, the name is empty, too long or taken, or the
+    /// validation logic or the URI is empty or too long.
     public entry fun create_domain(
         federator: &signer, name: String, validation_logic: String, parameters_uri: String
     ) acquires Domains {

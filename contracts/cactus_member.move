@@ -123,8 +123,8 @@ module cactus::member {
         if (seconds < self.void_after_seconds) self.void_after_seconds = seconds;
     }
 
-    /// What matured by `until` and is not taken: seconds of activity, none after `active_until`; units of valid work; and
-    /// the number of works passed, at most `max_works`, invalid ones included.
+    /// What matured by `until` and is not taken: seconds of activity, none after `active_until`; units of valid work;
+    /// and the number of works passed, at most `max_works`, invalid ones included.
     package fun matured(self: &Member, until: u64, active_until: u64, max_works: u64): (u64, u64, u64) {
         let until = smaller(until, self.void_after_seconds);
         let seconds = 0;

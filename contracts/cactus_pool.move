@@ -122,7 +122,9 @@ module cactus::pool {
     enum NodeJoined has drop, store { V1 { pool: address, operator: address, node_public_key: vector<u8> } }
 
     #[event]
-    enum NodeLeft has drop, store { V1 { pool: address, operator: address, node_public_key: vector<u8>, ejected: bool } }
+    enum NodeLeft has drop, store {
+        V1 { pool: address, operator: address, node_public_key: vector<u8>, ejected: bool }
+    }
 
     #[event]
     enum OperatorBanChanged has drop, store { V1 { pool: address, operator: address, banned: bool } }
@@ -184,9 +186,9 @@ module cactus::pool {
 
     /// Anyone creates a pool, pending, in an existing domain. Its address is in the event `PoolCreated`.
     ///
-    /// Aborts if pools are paused, there is no such domain, a term is out of bounds (name 64, URI 512 bytes, invite key
-    /// 32; 1 to 100,000 nodes, 1 to 10^9 units per work, a lock window of 10 minutes to 30 days), or the end lies in the
-    /// past or further away than the parameter `max_pool_seconds` allows.
+    /// Aborts if pools are paused, there is no such domain, a term is out of bounds (name 64, URI 512 bytes, invite
+    /// key 32; 1 to 100,000 nodes, 1 to 10^9 units per work, a lock window of 10 minutes to 30 days), or the end lies
+    /// in the past or further away than the parameter `max_pool_seconds` allows.
     public entry fun create_pool(
         creator: &signer, domain_id: u64, name: String, data_uri: String, invite_key: vector<u8>,
         max_nodes: u64, max_units_per_work: u64, lock_seconds: u64, end_seconds: u64

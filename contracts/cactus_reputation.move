@@ -111,7 +111,7 @@ module cactus::reputation {
     ) acquires Reputation {
         let record = &mut Reputation[operator];
         record.served += 1;
-        record.volume += octas;
+        record.volume = saturating_add(record.volume, octas);
         // What a server reports may be absurd; it must not stop settlements.
         record.output_tokens = saturating_add(record.output_tokens, output_tokens);
         record.compute_ms = saturating_add(record.compute_ms, compute_ms);
@@ -119,7 +119,9 @@ module cactus::reputation {
 
     /// Counts octas that the operator earned outside of tasks; nothing happens if it has no record.
     package fun record_volume(operator: address, octas: u64) acquires Reputation {
-        if (exists<Reputation>(operator)) Reputation[operator].volume += octas;
+        if (!exists<Reputation>(operator)) return;
+        let record = &mut Reputation[operator];
+        record.volume = saturating_add(record.volume, octas);
     }
 
     /// Counts a task that failed through the client.

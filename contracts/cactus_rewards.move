@@ -152,11 +152,11 @@ module cactus::rewards {
     // Entry functions
     //
 
-    /// The creator of a pending pool says what it will pay: octas times 10^9 per second of a node's activity and per unit
-    /// of accepted work. The rates never change.
+    /// The creator of a pending pool says what it will pay: octas times 10^9 per second of a node's activity and per
+    /// unit of accepted work. The rates never change.
     ///
-    /// Aborts if pools are paused, there is no such pool, the caller is not its creator, it is not pending or has a fund,
-    /// a rate is above 10^18, or both are zero.
+    /// Aborts if pools are paused, there is no such pool, the caller is not its creator, it is not pending or has a
+    /// fund, a rate is above 10^18, or both are zero.
     public entry fun open(creator: &signer, pool: address, time_rate: u64, work_rate: u64) {
         config::assert_may_pool();
         assert!(
@@ -174,7 +174,8 @@ module cactus::rewards {
         });
     }
 
-    /// Anyone puts `amount` octas of its own into a pool's fund. What nobody earns goes to the pool's creator in the end.
+    /// Anyone puts `amount` octas of its own into a pool's fund. What nobody earns goes to the pool's creator in the
+    /// end.
     ///
     /// Aborts if pools are paused, there is no such pool or fund, the pool is completed, the amount is zero, or the
     /// caller holds less.
@@ -187,8 +188,8 @@ module cactus::rewards {
         event::emit(Funded::V1 { pool, funder: signer::address_of(funder), octas: amount, funded: record.funded });
     }
 
-    /// An operator takes what has matured for its node, for at most 100 works at a time, into its primary store. What the
-    /// fund cannot pay now stays owed. Never paused.
+    /// An operator takes what has matured for its node, for at most 100 works at a time, into its primary store. What
+    /// the fund cannot pay now stays owed. Never paused.
     ///
     /// Aborts if there is no such pool or fund, the node never joined or is another operator's, or nothing has matured
     /// and nothing can be paid.
@@ -211,11 +212,11 @@ module cactus::rewards {
         });
     }
 
-    /// A validator declares a work in its lock window a fraud: it earns nothing, nor does anything else of the node that
-    /// is still in the window, the node is put out of the pool for good, and it counts against the operator.
+    /// A validator declares a work in its lock window a fraud: it earns nothing, nor does anything else of the node
+    /// that is still in the window, the node is put out of the pool for good, and it counts against the operator.
     ///
-    /// Aborts if the caller is not a validator, there is no such pool or work, the work was invalidated, or its window is
-    /// over.
+    /// Aborts if the caller is not a validator, there is no such pool or work, the work was invalidated, or its
+    /// window is over.
     public entry fun invalidate_work(validator: &signer, pool: address, work_id: vector<u8>) {
         let operator = invalidate(validator, pool, work_id, true);
         reputation::record_failed_by_provider(operator);

@@ -2,7 +2,7 @@
 /// A pool with a fund, two operators, and invites. Used by the tests of pools and rewards.
 module cactus::campus {
     use cactus::domain;
-    use cactus::invite;
+    use cactus::invite::{Self, Invite};
     use cactus::pool;
     use cactus::rewards;
     use cactus::world::{Self, Person};
@@ -22,8 +22,8 @@ module cactus::campus {
     public fun pool_of(campus: &Campus): address { campus.pool }
     public fun node_of(campus: &Campus): vector<u8> { campus.node }
 
-    /// A pending pool for two nodes: lock window an hour, end in ten days, 1,000 units per work at most. It pays one and
-    /// a half octas per second and a quarter per unit.
+    /// A pending pool for two nodes: lock window an hour, end in ten days, 1,000 units per work at most. It pays one
+    /// and a half octas per second and a quarter per unit.
     public fun pending(): Campus {
         world::start();
         domain::create_domain(&world::admin(), world::text(b"d"), world::text(b"v"), world::text(b"p"));
@@ -66,8 +66,11 @@ module cactus::campus {
     ): vector<u8> {
         let invite =
             invite::new_for_test(world::chain_id(), campus.pool, operator, node, world::id(nonce), expires);
-        world::sign(&campus.inviter, invite)
+        sign(campus, invite)
     }
+
+    /// Signs an invite with the pool's key.
+    public fun sign(campus: &Campus, invite: Invite): vector<u8> { world::sign(&campus.inviter, invite) }
 
     public fun leave(campus: &Campus) {
         pool::leave_pool(&world::sign_as(OPERATOR), campus.pool, campus.node)
