@@ -1,5 +1,7 @@
 //! `cargo xtask contracts publish`, run as a person would, against a localnet of our own.
 
+#![allow(clippy::unwrap_used)] // A test that cannot go on should panic.
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,10 +1,12 @@
-//! `cargo xtask contracts`: compiles and tests the Move package offline. Touches a network
-//! only through `npm pack` and when told to publish, and never writes outside `target/` and the committed bytecode.
+//! `cargo xtask contracts`: compiles and tests the Move package offline. Touches a network only
+//! through `npm pack` and when told to publish, and never writes outside `target/` and the
+//! committed bytecode.
 
 mod attributes;
 mod bytecode;
 mod compiler;
 mod conservation;
+mod differential;
 mod metadata;
 mod publish;
 mod stage;
@@ -38,6 +40,8 @@ pub enum Action {
     Check,
     /// Check after each of many random operations that every coin is in exactly one place
     Conservation(conservation::Options),
+    /// Confirm by the reference runner what our Move machine answers to random operations
+    Differential(differential::Options),
     /// Publish the contracts under your own address, or upgrade them there
     Publish(publish::Options),
     /// Run the compiler library in this process (used by the other commands)
@@ -55,6 +59,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             test(None, false)
         }
         Action::Conservation(options) => conservation::run(options),
+        Action::Differential(options) => differential::run(options),
         Action::Publish(options) => publish::run(&options),
         Action::Compile(job) => job.run_here(),
     }

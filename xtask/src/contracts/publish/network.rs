@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use aptos_sdk::account::{Account, Ed25519Account};
+use aptos_sdk::account::Ed25519Account;
 use aptos_sdk::transaction::{EntryFunction, TransactionBuilder, TransactionPayload};
 use aptos_sdk::types::{AccountAddress, ChainId};
 use aptos_sdk::{Aptos, AptosConfig, AptosError};
