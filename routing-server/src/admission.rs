@@ -85,6 +85,14 @@ pub async fn reserve(
 }
 
 async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), ApiError> {
+    if lock(&app.budget).is_barred(&order.order.client, Instant::now()) {
+        return Err(ApiError::PaymentRequired {
+            code: "payment_failed",
+            message: "an earlier task of this account could not be locked on the chain, because \
+                      its money or its key was gone; try again in some minutes"
+                .into(),
+        });
+    }
     let attempt = || lock(&app.budget).reserve(&order.order, ask.task_id, ask.lock);
     let client = order.order.client;
     for _ in 0..MAX_LESSONS {

@@ -69,6 +69,8 @@ struct Account {
     orders: HashMap<OrderId, Octas>,
     /// Whether somebody asks the chain now.
     refreshing: bool,
+    /// Until when nothing is reserved, after a lock that the payer made impossible.
+    barred_until: Option<Instant>,
 }
 
 impl Account {
@@ -109,6 +111,27 @@ impl Budget {
         let lock = Lock::new(order.order_id, lock);
         account.locks.insert(task_id, lock);
         Ok(())
+    }
+
+    /// The payer made a lock impossible while a node already worked for it: nothing is reserved
+    /// until then, and what was known of its balance is forgotten.
+    pub fn bar(&mut self, client: Address, until: Instant) {
+        let account = self.accounts.entry(client).or_default();
+        (account.barred_until, account.snapshot) = (Some(until), None);
+    }
+
+    /// Whether the payer is barred.
+    pub fn is_barred(&self, client: &Address, now: Instant) -> bool {
+        let until = self.accounts.get(client).and_then(|account| account.barred_until);
+        until.is_some_and(|until| now < until)
+    }
+
+    /// Whether the payer had money when the chain was last asked, or has a task under way.
+    pub fn is_known(&self, client: &Address) -> bool {
+        self.accounts.get(client).is_some_and(|account| {
+            let funded = account.snapshot.is_some_and(|s| s.available > Octas::ZERO);
+            funded || !account.locks.is_empty()
+        })
     }
 
     /// What was spent under an order before this process started; ignored once it is known.
@@ -196,7 +219,10 @@ impl Budget {
 
     fn make_room(&mut self) {
         if self.accounts.len() >= MAX_ACCOUNTS {
-            self.accounts.retain(|_, account| !account.locks.is_empty() || account.refreshing);
+            // Bars stay: each cost its payer a deposit.
+            let is_needed =
+                |a: &Account| !a.locks.is_empty() || a.refreshing || a.barred_until.is_some();
+            self.accounts.retain(|_, account| is_needed(account));
         }
     }
 }
@@ -295,6 +321,19 @@ mod tests {
         assert!(!budget.start_refresh(CLIENT, age, later));
         budget.learn_balance(CLIENT, Octas(1), later);
         assert!(!budget.start_refresh(CLIENT, age, later));
+    }
+
+    #[test]
+    fn a_bar_ends_and_makes_the_balance_unknown() {
+        let start = Instant::now();
+        let mut budget = funded(100, start);
+        assert!(budget.is_known(&CLIENT));
+        let until = start + Duration::from_secs(60);
+        budget.bar(CLIENT, until);
+        assert!(budget.is_barred(&CLIENT, start) && !budget.is_barred(&CLIENT, until));
+        assert!(!budget.is_known(&CLIENT) && !budget.is_known(&Address([9; 32])));
+        let refusal = budget.reserve(&order(9), task(1), Octas(1));
+        assert_eq!(refusal, Err(Refusal::BalanceUnknown));
     }
 
     proptest! {

@@ -18,6 +18,10 @@ use futures::future::LocalBoxFuture;
 use replay::Replay;
 use std::sync::Arc;
 
+/// An order must be valid for so much longer, in seconds: the chain checks it when the lock gets
+/// there, and its clock may be ahead.
+const ORDER_MARGIN_SECONDS: u64 = 120;
+
 /// A payer who proved who it is.
 #[derive(Debug, Clone)]
 pub struct Payer {
@@ -54,10 +58,13 @@ impl Payer {
                 "send a signed order in {ORDER_HEADER}, or create an API key: `cactus key create`"
             ),
         })?;
-        if order.order.expires_seconds <= unix_ms() / 1000 {
+        if order.order.expires_seconds <= unix_ms() / 1000 + ORDER_MARGIN_SECONDS {
             return Err(ApiError::PaymentRequired {
                 code: "order_expired",
-                message: "the order has expired: sign a new one, or create a new API key".into(),
+                message: format!(
+                    "the order has expired or does so within {ORDER_MARGIN_SECONDS} seconds: sign a \
+                     new one, or create a new API key"
+                ),
             });
         }
         Ok(order)
@@ -152,7 +159,8 @@ fn check_claim(
     if now_ms.abs_diff(claim.time_ms) > CLOCK_TOLERANCE_MS {
         return refuse("the request's clock is more than a minute off");
     }
-    match lock(&app.replays).accept(claim.client, claim.nonce, now_ms) {
+    let is_known = lock(&app.budget).is_known(&claim.client);
+    match lock(&app.replays).accept((claim.client, is_known), claim.nonce, now_ms) {
         Ok(()) => Ok(claim),
         Err(Replay::Used) => refuse("the nonce was used already"),
         Err(Replay::Full) => Err(ApiError::Busy {

@@ -3,11 +3,15 @@
 
 use super::store::{self, StoreError, StoredTask};
 use crate::{app::App, link::unix_ms, metrics::Metrics, sync::lock};
-use cactus_ledger::{Call, IntentId, Outcome, Settled, TaskStage, outbox};
+use cactus_ledger::{Abort, Call, IntentId, Outcome, Settled, TaskStage, outbox};
 use cactus_protocol::{Octas, TaskEvent, TaskId, TaskState};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio_util::sync::CancellationToken;
+
+/// How long a client whose lock failed by its own doing gets no answer: its node worked for
+/// nothing.
+const BAR: Duration = Duration::from_secs(600);
 
 /// Where a task's lock went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,14 +94,25 @@ async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreE
             lock(&app.budget).landed(task.client, &task_id, Instant::now());
             store::landed(&app.pool, task_id, hash).await
         }
-        ("create", Outcome::Failed { message, .. }) => {
+        ("create", Outcome::Failed { abort, message }) => {
             tracing::warn!(%task_id, message, "the chain did not lock the task's money");
+            if abort.as_ref().is_some_and(is_the_clients) {
+                lock(&app.budget).bar(task.client, Instant::now() + BAR);
+            }
             Ok(())
         }
         ("close" | "expire", _) if is_final(&task) => Ok(()),
         ("close" | "expire", outcome) => finish(app, &task, outcome).await,
         _ => Ok(()),
     }
+}
+
+/// Whether the contract refused a lock for a reason that only the client can bring about between
+/// this server's check and the chain's: it withdrew its money or changed its account's key.
+fn is_the_clients(abort: &Abort) -> bool {
+    let of_payment = abort.module.rsplit("::").next() == Some("payment");
+    // ENO_ACCOUNT, EINSUFFICIENT_BALANCE and EWRONG_CLIENT_KEY, without Aptos' category.
+    of_payment && matches!(abort.code & 0xffff, 1 | 2 | 8)
 }
 
 fn is_final(task: &StoredTask) -> bool {

@@ -3,7 +3,7 @@
 use crate::support::{
     apt,
     chain::Closed,
-    client::{Client, refusal},
+    client::{Client, now_ms, refusal},
     eventually, limits,
     node::{Identity, Node},
     spawn_app, spawn_app_with,
@@ -60,6 +60,8 @@ async fn an_order_that_is_missing_expired_or_anothers_pays_nothing() {
     let mut orders = vec![None, Some("zz".to_owned()), Some(stranger.order.to_header())];
     for change in [
         (|order| order.expires_seconds = 1) as fn(&mut cactus_protocol::Order),
+        // The lock would get to the chain too late, and the answer would be free.
+        |order| order.expires_seconds = now_ms() / 1000 + 30,
         |order| order.server = order.client,
         |order| order.chain_id = 1,
     ] {
@@ -104,6 +106,25 @@ async fn answers_continue_while_the_chain_is_away_and_settle_when_it_returns() {
     for task in tasks {
         assert_eq!(app.settled(&task).await["state"], "settled");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_its_money_away_under_a_task_is_not_served_again() {
+    let app = spawn_app();
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    app.chain.executes.store(false, SeqCst);
+    let response = client.chat(json!({})).await;
+    assert_eq!(response.status(), 200);
+    let task = response.headers()["x-cactus-task"].to_str().unwrap().to_owned();
+    app.chain.withdraw_all(client.key.address());
+    app.chain.executes.store(true, SeqCst);
+    assert_eq!(app.settled(&task).await["payment"], json!(null));
+    app.chain.deposit(client.key.address(), apt(10));
+    let (status, error) = refusal(client.chat(json!({})).await).await;
+    assert_eq!((status, error["code"].as_str()), (402, Some("payment_failed")));
+    let honest = Client::funded(&app);
+    assert_eq!(honest.chat(json!({})).await.status(), 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

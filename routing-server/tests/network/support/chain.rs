@@ -3,7 +3,7 @@
 
 use super::apt;
 use cactus_ledger::{
-    Call, ChainEvent, ClientBalance, IntentId, Outcome, Settled, TaskInfo, TaskStage,
+    Abort, Call, ChainEvent, ClientBalance, IntentId, Outcome, Settled, TaskInfo, TaskStage,
 };
 use cactus_protocol::{Address, Fault, Octas, PublicKey, SecretKey, TaskId};
 use cactus_routing_server::chain::{
@@ -278,7 +278,14 @@ impl TestCarrier {
                     gas_octas: Octas(1),
                     events,
                 },
-                Err(message) => Outcome::Failed { abort: None, message },
+                Err(message) => {
+                    let abort = message.starts_with("insufficient").then(|| Abort {
+                        module: "0xca::payment".into(),
+                        name: Some("EINSUFFICIENT_BALANCE".into()),
+                        code: 0x10002,
+                    });
+                    Outcome::Failed { abort, message }
+                }
             };
             let state = match outcome {
                 Outcome::Confirmed { .. } => "confirmed",
