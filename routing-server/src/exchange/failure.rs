@@ -61,13 +61,19 @@ impl Failure {
     pub fn of_frame(failed: Failed, fits: bool) -> Self {
         Self::Refused {
             reason: failed.reason,
-            message: failed.message.chars().take(MESSAGE_CHARS).collect(),
+            // It may end up in a terminal.
+            message: failed
+                .message
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(MESSAGE_CHARS)
+                .collect(),
             fits,
         }
     }
 
     /// Whether the node complains, perhaps rightly, about the request.
-    fn is_bad_request(&self) -> bool {
+    pub fn is_bad_request(&self) -> bool {
         let bad = frame::Failure::BadRequest;
         matches!(self, Self::Refused { reason, fits: false, .. } if *reason == bad)
     }
@@ -160,6 +166,15 @@ mod tests {
         let untrue = refused(frame::Failure::BadRequest, true);
         assert_eq!(untrue.fault(), Fault::Provider);
         assert!(untrue.can_move() && untrue.counts_against_node());
+    }
+
+    #[test]
+    fn a_nodes_words_cannot_steer_a_terminal() {
+        let message = format!("\u{1b}[2Jx\n\r{}", "y".repeat(2 * MESSAGE_CHARS));
+        let task_id = cactus_protocol::TaskId([1; 32]);
+        let failed = Failed { task_id, reason: frame::Failure::BadRequest, message };
+        let words = Failure::of_frame(failed, false).words().to_owned();
+        assert!(words.starts_with("[2Jxyy") && words.len() == MESSAGE_CHARS, "{words}");
     }
 
     #[test]

@@ -121,7 +121,13 @@ impl Exchange {
     ) -> Result<Attempt, Instant> {
         let deadline = failed.deadline(&self.app);
         let tried = self.previous.len() + 1;
-        let may_move = failure.can_move()
+        if failure.is_bad_request() {
+            // Too long for this node, it says; only a roomier one can prove it wrong.
+            let context = failed.choice.view.offer.context_length;
+            self.choices.retain(|choice| choice.view.offer.context_length > context);
+        }
+        let may_move = (failure.can_move() || failure.is_bad_request())
+            && !self.choices.is_empty()
             && !self.delivery.has_started()
             && tried < self.app.config.limits.attempts;
         self.previous.push(failed.assigned.task_id);

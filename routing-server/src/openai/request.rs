@@ -261,10 +261,44 @@ mod tests {
         assert_eq!(with(json!({})).unwrap().into_request(42).max_tokens, 42);
     }
 
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+        ];
+        let keys = prop::sample::select(vec!["role", "content", "type", "text", "include_usage"]);
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            let object = prop::collection::btree_map(keys.clone(), inner.clone(), 0..4);
+            let object = object.prop_map(|fields| {
+                Value::Object(fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+            });
+            prop_oneof![prop::collection::vec(inner, 0..4).prop_map(Value::from), object]
+        })
+    }
+
     proptest! {
         #[test]
         fn garbage_is_an_error_and_no_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(ChatCall::parse(&body).is_err());
+        }
+
+        #[test]
+        fn any_json_in_any_field_is_read_or_refused(
+            field in prop::sample::select(vec![
+                "model", "messages", "stream", "stream_options", "max_tokens", "temperature",
+                "top_p", "frequency_penalty", "seed", "stop", "n", "logprobs", "tools",
+                "functions", "response_format",
+            ]),
+            value in any_json(),
+        ) {
+            if let Ok(call) = with(json!({field: value})) {
+                let request = call.into_request(5);
+                prop_assert!(request.max_tokens >= 1 && !request.messages.is_empty());
+                prop_assert!(request.prompt_tokens_bound() >= 1);
+            }
         }
 
         #[test]

@@ -4,10 +4,10 @@ use crate::support::{
     chain::Closed,
     client::{Client, EventReader, refusal, text_of},
     limits,
-    node::{Node, linked},
+    node::{Identity, Node, linked},
     spawn_app, spawn_app_with,
 };
-use cactus_protocol::{Fault, ServerFrame, frame::Failure};
+use cactus_protocol::{Fault, Octas, ServerFrame, frame::Failure};
 use cactus_routing_server::Limits;
 use serde_json::json;
 
@@ -68,6 +68,31 @@ async fn a_node_that_calls_a_short_prompt_too_long_is_not_believed() {
         tokio::spawn(async move { while node.recv().await.is_some() {} });
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prompt_that_is_too_long_for_one_node_moves_to_a_roomier_one() {
+    let app = spawn_app();
+    let small = Identity { price: Octas(1), context: 300, ..Identity::registered(&app) };
+    let (mut small, mut large) = (Node::link_as(&app, small).await, Node::link(&app).await);
+    linked(&app, 2).await;
+    let client = Client::funded(&app);
+    let long = json!({"messages": [{"role": "user", "content": "x".repeat(500)}]});
+    let serving = async {
+        let task = tokio::select! {
+            task = small.task() => {
+                small.fail(&task, Failure::BadRequest).await;
+                large.task().await
+            }
+            // Seldom, by exploration.
+            task = large.task() => task,
+        };
+        large.answer(&app, &task, WORDS).await;
+        (small, large)
+    };
+    let (response, _nodes) = tokio::join!(client.chat(long), serving);
+    let body: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(body["choices"][0]["message"]["content"], "fine", "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

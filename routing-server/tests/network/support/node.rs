@@ -30,6 +30,7 @@ pub struct Identity {
     pub operator: SecretKey,
     pub node: SecretKey,
     pub price: Octas,
+    pub context: u32,
 }
 
 impl Identity {
@@ -42,14 +43,19 @@ impl Identity {
     }
 
     pub fn unknown() -> Self {
-        Self { operator: SecretKey::random(), node: SecretKey::random(), price: Octas(1_000_000) }
+        Self {
+            operator: SecretKey::random(),
+            node: SecretKey::random(),
+            price: Octas(1_000_000),
+            context: CONTEXT,
+        }
     }
 
     pub fn hello(&self, challenge: &Challenge) -> Hello {
         let offer = ModelOffer {
             id: "sprout".into(),
             revision: Hash([7; 32]),
-            context_length: CONTEXT,
+            context_length: self.context,
             price: Price { prompt: self.price, output: self.price },
         };
         Hello {
