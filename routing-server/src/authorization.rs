@@ -6,8 +6,8 @@ use cactus_ledger::{LOCALNET_CONTRACT, LOCALNET_URL};
 use std::{sync::Mutex, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Between two looks while the authorisation is there.
-const PERIOD: Duration = Duration::from_secs(30);
+/// Between two looks while the authorisation is there. Work taken after a revocation is not paid.
+const PERIOD: Duration = Duration::from_secs(10);
 /// Between two looks while it is missing: each pause is twice the one before, to the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 

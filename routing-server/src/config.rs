@@ -91,8 +91,12 @@ impl Config {
     /// Refuses values that cannot work together.
     pub(crate) fn check(&self) -> Result<()> {
         let limits = &self.limits;
-        if let Some(url) = &self.public_url {
-            check_public_url(url)?;
+        match &self.public_url {
+            Some(url) => check_public_url(url)?,
+            None => ensure!(
+                !self.listen.ip().is_unspecified(),
+                "--public-url: say where others reach this server, which listens everywhere"
+            ),
         }
         ensure!(self.weights.are_valid(), "weights must be at least 0 and not all 0");
         ensure!((1..=1000).contains(&limits.exposure_milli), "exposure_milli must be 1 to 1000");
@@ -223,5 +227,11 @@ mod tests {
             let refused = Config::resolve(args).unwrap_err().to_string();
             assert!(refused.contains("--public-url"), "{refused}");
         }
+        let listen = Some("0.0.0.0:8787".parse().unwrap());
+        let everywhere = Args { listen, ..args(dir.path()) };
+        let refused = Config::resolve(everywhere.clone()).unwrap_err().to_string();
+        assert!(refused.contains("--public-url"), "{refused}");
+        let public_url = Some("https://router.example".to_owned());
+        assert!(Config::resolve(Args { public_url, ..everywhere }).is_ok());
     }
 }

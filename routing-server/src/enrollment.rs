@@ -1,6 +1,8 @@
 //! Joining the network on the chain: funds the server's account where a faucet allows it,
-//! registers the server with its bond, and keeps its public address there up to date. Does only
-//! what is missing, so every start may call it. It never authorises: that is the admin's.
+//! registers the server with its bond, and says when its public address there is out of date. Does
+//! only what is missing, so every start may call it. It never authorises: that is the admin's; and
+//! once the server is registered it sends nothing, because then only the outbox may use the key: a
+//! transaction of an earlier run may hold the next sequence number.
 
 use cactus_ledger::{Call, FundError, Ledger, SubmitError, ViewError};
 use cactus_protocol::{Address, Octas, SecretKey};
@@ -10,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 /// A sender must own the most that a transaction could burn to send it at all (see the ledger's
 /// gas limit), whatever it burns in the end.
 const GAS_IN_HAND: Octas = Octas(10_000_000);
-/// More than a step burns.
-const GAS_PER_STEP: Octas = Octas(2_000_000);
+/// More than the registration burns.
+const GAS_TO_REGISTER: Octas = Octas(2_000_000);
 /// What a faucet is asked for on top: gas to lock and release the money of many tasks.
 const GAS_RESERVE: Octas = Octas(1_000_000_000);
 /// More rounds than there are things to do mean that the chain does not keep what it confirms.
@@ -41,7 +43,7 @@ struct Standing {
     minimum_bond: Octas,
 }
 
-/// One transaction.
+/// What is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     Register { bond: Octas },
@@ -61,8 +63,8 @@ pub(crate) enum EnrollError {
     #[error(transparent)]
     View(#[from] ViewError),
     /// A transaction did not happen.
-    #[error("cannot {action}: {source}")]
-    Submit { action: &'static str, source: SubmitError },
+    #[error("cannot register the server: {0}")]
+    Submit(#[source] SubmitError),
     /// The faucet did not help.
     #[error("the server's account {account} is to be funded by the faucet: {source}")]
     Faucet { account: Address, source: FundError },
@@ -79,7 +81,7 @@ impl EnrollError {
     fn is_temporary(&self) -> bool {
         match self {
             Self::View(error) => matches!(error, ViewError::Unavailable { .. }),
-            Self::Submit { source, .. } => matches!(
+            Self::Submit(source) => matches!(
                 source,
                 SubmitError::Unavailable { .. }
                     | SubmitError::Expired
@@ -90,12 +92,13 @@ impl EnrollError {
     }
 }
 
-/// Brings the chain to what is wanted, waiting for a chain that is away until `shutdown`.
+/// Registers the server, waiting for a chain that is away until `shutdown`. Returns the call that
+/// is left for the outbox: a change of the address.
 pub(crate) async fn enroll(
     ledger: &Ledger,
     wanted: &Wanted,
     shutdown: &CancellationToken,
-) -> Result<(), EnrollError> {
+) -> Result<Option<Call>, EnrollError> {
     loop {
         let attempt = shutdown.run_until_cancelled(enroll_once(ledger, wanted)).await;
         match attempt.unwrap_or(Err(EnrollError::Stopped)) {
@@ -108,7 +111,7 @@ pub(crate) async fn enroll(
     }
 }
 
-async fn enroll_once(ledger: &Ledger, wanted: &Wanted) -> Result<(), EnrollError> {
+async fn enroll_once(ledger: &Ledger, wanted: &Wanted) -> Result<Option<Call>, EnrollError> {
     for _ in 0..MAX_STEPS {
         let standing = standing(ledger, wanted.key.address()).await?;
         let step = match next_step(&standing, wanted) {
@@ -121,13 +124,15 @@ async fn enroll_once(ledger: &Ledger, wanted: &Wanted) -> Result<(), EnrollError
             }
             other => other?,
         };
-        let Some(step) = step else {
-            let (server, coins, authorized) =
-                (wanted.key.address(), standing.coins, standing.authorized);
-            tracing::info!(%server, %coins, authorized, "registered on the chain");
-            return Ok(());
-        };
-        perform(ledger, wanted, step).await?;
+        if let Some(Step::Register { bond }) = step {
+            register(ledger, wanted, bond).await?;
+            continue;
+        }
+        let (server, coins, authorized) =
+            (wanted.key.address(), standing.coins, standing.authorized);
+        tracing::info!(%server, %coins, authorized, "registered on the chain");
+        let (url, public_key) = (wanted.url.clone(), wanted.key.public());
+        return Ok(step.map(|_| Call::UpdateServer { url, public_key }));
     }
     Err(EnrollError::Unstable)
 }
@@ -149,46 +154,41 @@ async fn standing(ledger: &Ledger, server: Address) -> Result<Standing, ViewErro
 /// What is missing. A registered server without coins is no error here: what it has decided
 /// already must be carried on, and each transaction says itself when it cannot be paid.
 fn next_step(standing: &Standing, wanted: &Wanted) -> Result<Option<Step>, EnrollError> {
-    let (step, bond) = match &standing.url {
-        None => (Step::Register { bond: standing.minimum_bond }, standing.minimum_bond),
-        Some(url) if wanted.replaces_url && *url != wanted.url => (Step::ChangeUrl, Octas::ZERO),
-        Some(_) if wanted.use_faucet && standing.coins < GAS_IN_HAND => {
-            return Err(unfunded(standing, wanted, (GAS_IN_HAND, Octas::ZERO)));
-        }
-        Some(_) => return Ok(None),
+    let Some(url) = &standing.url else {
+        let bond = standing.minimum_bond;
+        let needed = bond.0.saturating_add(GAS_IN_HAND.0).saturating_add(GAS_TO_REGISTER.0);
+        check_funds(standing, wanted, (Octas(needed), bond))?;
+        return Ok(Some(Step::Register { bond }));
     };
-    let needed = Octas(bond.0.saturating_add(GAS_IN_HAND.0).saturating_add(GAS_PER_STEP.0));
-    if standing.coins < needed {
-        return Err(unfunded(standing, wanted, (needed, bond)));
+    if wanted.use_faucet {
+        check_funds(standing, wanted, (GAS_IN_HAND, Octas::ZERO))?;
     }
-    Ok(Some(step))
+    Ok((wanted.replaces_url && *url != wanted.url).then_some(Step::ChangeUrl))
 }
 
-fn unfunded(standing: &Standing, wanted: &Wanted, (needed, bond): (Octas, Octas)) -> EnrollError {
-    EnrollError::Unfunded {
+fn check_funds(
+    standing: &Standing,
+    wanted: &Wanted,
+    (needed, bond): (Octas, Octas),
+) -> Result<(), EnrollError> {
+    if standing.coins >= needed {
+        return Ok(());
+    }
+    Err(EnrollError::Unfunded {
         account: wanted.key.address(),
         has: standing.coins,
         missing: needed.saturating_sub(standing.coins),
         bond,
-    }
+    })
 }
 
-async fn perform(ledger: &Ledger, wanted: &Wanted, step: Step) -> Result<(), EnrollError> {
+async fn register(ledger: &Ledger, wanted: &Wanted, bond: Octas) -> Result<(), EnrollError> {
     let (url, public_key) = (wanted.url.clone(), wanted.key.public());
-    let (action, call) = match step {
-        Step::Register { bond } => {
-            ("register the server", Call::RegisterServer { url, public_key, bond })
-        }
-        Step::ChangeUrl => ("change the server's address", Call::UpdateServer { url, public_key }),
-    };
+    let call = Call::RegisterServer { url, public_key, bond };
     let sent = ledger.submit_and_wait(&wanted.key, call).await;
-    let committed = sent.map_err(|source| EnrollError::Submit { action, source })?;
-    tracing::info!(
-        action,
-        transaction = committed.hash,
-        gas = %committed.gas_octas,
-        "enrollment step done"
-    );
+    let committed = sent.map_err(EnrollError::Submit)?;
+    let (transaction, gas) = (committed.hash, committed.gas_octas);
+    tracing::info!(transaction, %gas, %bond, "the server is registered");
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use actix_web::{HttpServer, dev::ServerHandle, web};
 use anyhow::{Context, Result};
-use cactus_ledger::{LedgerConfig, outbox};
+use cactus_ledger::{Call, IntentId, LedgerConfig, outbox};
 use cactus_protocol::Scope;
 use sqlx::{
     SqlitePool,
@@ -50,7 +50,9 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         replaces_url: config.public_url.is_some(),
         use_faucet: config.faucet_url.is_some(),
     };
-    enrollment::enroll(chain.ledger(), &wanted, &shutdown).await?;
+    if let Some(call) = enrollment::enroll(chain.ledger(), &wanted, &shutdown).await? {
+        enqueue_first(&config.data_dir, &call).await?;
+    }
     serve(config, Arc::new(chain), (listener, shutdown)).await
 }
 
@@ -107,6 +109,17 @@ pub async fn serve(
     join_writer(writing).await;
     pool.close().await;
     served.context("the HTTP server panicked")?.context("HTTP")
+}
+
+/// Leaves a call for the outbox, behind what an earlier run left there.
+async fn enqueue_first(data_dir: &Path, call: &Call) -> Result<()> {
+    let pool = open_database(data_dir).await?;
+    let id = IntentId::new(format!("address:of-start-{:016x}", rand::random::<u64>()));
+    let mut connection = pool.acquire().await.context("open the database")?;
+    outbox::enqueue(&mut connection, &id, call).await.context("write to the outbox")?;
+    drop(connection);
+    pool.close().await;
+    Ok(())
 }
 
 async fn open_database(data_dir: &Path) -> Result<SqlitePool> {

@@ -235,6 +235,6 @@ mod tests {
             json!({ "server": null, "orchestrator": { "nodes": [{ "validated": true }] } });
         let shown: Vec<String> =
             lines(&document, "").iter().map(|line| line.replace("  ", "")).collect();
-        assert_eq!(shown, ["orchestrator.nodes.0.validated true", "server none"]);
+        assert_eq!(shown, ["server none", "orchestrator.nodes.0.validated true"]);
     }
 }
