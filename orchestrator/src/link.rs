@@ -4,6 +4,7 @@
 use crate::{
     backoff::{Backoff, jittered},
     handshake::{Effect, Phase, Violation, step},
+    logging::one_line,
     router_url::RouterUrl,
     session,
     worker::Worker,
@@ -256,7 +257,10 @@ impl Link {
                     self.say_hello(socket, &challenge).await?;
                 }
                 Effect::Opened(welcome) => return Ok((server, welcome)),
-                Effect::GiveUp(refused) => return Err(LinkError::Refused(refused)),
+                Effect::GiveUp(refused) => {
+                    let message = one_line(&refused.message);
+                    return Err(LinkError::Refused(Refused { message, ..refused }));
+                }
                 // `step` lets no task in before the link is open.
                 Effect::Run(_) | Effect::Grant { .. } | Effect::Stop(_) => {}
             }
@@ -318,7 +322,8 @@ pub(crate) fn read(
             Err(BadFrame::Malformed("text instead of a binary frame".to_owned()).into())
         }
         Some(Ok(Message::Close(reason))) => Err(LinkError::Closed(
-            reason.map_or_else(|| "no reason given".to_owned(), |frame| frame.to_string()),
+            reason
+                .map_or_else(|| "no reason given".to_owned(), |frame| one_line(&frame.to_string())),
         )),
         Some(Err(error)) => Err(LinkError::Broken(Box::new(error))),
         None => Err(LinkError::Closed("the connection ended".to_owned())),

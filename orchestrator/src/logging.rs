@@ -21,3 +21,21 @@ pub fn start_logging(args: &RunArgs) -> anyhow::Result<()> {
     };
     started.map_err(|error| anyhow::anyhow!("cannot print logs: {error}"))
 }
+
+/// A peer's words for the log: one line of bounded length that steers no terminal.
+pub(crate) fn one_line(text: &str) -> String {
+    const MAX_CHARS: usize = 300;
+    text.chars().filter(|c| !c.is_control()).take(MAX_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_words_are_one_short_line() {
+        let words = format!("no\n2026 INFO linked\u{1b}[2J{}", "x".repeat(1 << 20));
+        let line = one_line(&words);
+        assert!(line.starts_with("no2026 INFO linked[2Jxx") && line.len() == 300, "{line}");
+    }
+}

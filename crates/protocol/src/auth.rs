@@ -137,6 +137,26 @@ mod tests {
         assert_eq!(signature.verify(SCOPE), Err(BadSignature));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_header_that_was_tampered_with_never_verifies(
+            place: proptest::sample::Index,
+            digit in "[0-9a-f]",
+            junk in "\\PC{0,80}",
+        ) {
+            let key = SecretKey::from_seed(&[3; 32]);
+            let header = RequestSignature::new(claim(key.address()), SCOPE, &key).unwrap();
+            let good = header.to_header();
+            let place = SCHEME.len() + 1 + place.index(good.len() - SCHEME.len() - 1);
+            let mut bad = good.clone();
+            bad.replace_range(place..=place, &digit);
+            let verified = RequestSignature::parse_header(&bad).map(|read| read.verify(SCOPE));
+            proptest::prop_assert!(bad == good || !matches!(verified, Some(Ok(_))));
+            let _ = RequestSignature::parse_header(&junk);
+            let _ = SignedOrder::parse_header(&junk);
+        }
+    }
+
     #[test]
     fn headers_of_garbage_are_none() {
         let long = format!("Cactus {}", "0".repeat(MAX_HEADER_DIGITS + 2));

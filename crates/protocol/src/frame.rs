@@ -374,5 +374,26 @@ mod tests {
             let _ = parse::<NodeFrame>(&bytes);
             let _ = parse::<ServerFrame>(&bytes);
         }
+
+        #[test]
+        fn what_is_read_has_no_second_form(
+            text in ".{0,20}",
+            token_ids in prop::collection::vec(any::<u32>(), 0..5),
+            harm in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let delta = Delta { task_id: TaskId([1; 32]), sequence: 7, text, token_ids };
+            let mut bytes = encode(&NodeFrame::Delta(delta)).unwrap();
+            for (place, value) in harm {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(frame) = parse::<NodeFrame>(&bytes) {
+                prop_assert_eq!(encode(&frame).unwrap(), bytes);
+            }
+        }
     }
 }

@@ -76,7 +76,8 @@ fn a_receipt_of_another_node_or_network_is_refused() {
 #[test]
 fn a_receipt_for_anything_else_is_refused() {
     use ReceiptFault as F;
-    let cases: [(fn(&mut Receipt), F); 12] = [
+    type Change = fn(&mut Receipt);
+    let cases: [(Change, F); 12] = [
         (|r| r.task_id = TaskId([0; 32]), F::OtherTask),
         (|r| r.server = Address([0; 32]), F::OtherTask),
         (|r| r.operator = Address([0; 32]), F::OtherTask),
