@@ -151,6 +151,17 @@ pub fn test(library: &Path, package: &Path, filter: Option<&str>, gas: bool) -> 
     Ok(())
 }
 
+/// Runs the unit tests whose names contain `filter`, and returns the runner's report, whether they
+/// passed or not.
+pub fn test_report(library: &Path, package: &Path, filter: &str) -> anyhow::Result<(bool, String)> {
+    let filter = Some(filter.to_owned());
+    let job =
+        Job { library: library.into(), package: package.into(), test: true, filter, gas: false };
+    let output = job.command()?.stdin(Stdio::null()).output()?;
+    let report = [output.stdout, output.stderr].concat();
+    Ok((output.status.success(), String::from_utf8_lossy(&report).into_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -85,7 +85,10 @@ fn voucher(generator: &mut Generator, at: Address, channel: &Channel) -> Option<
     let signed = generator.signed.vouchers.entry(at).or_default();
     *signed = cumulative.max(*signed);
     let voucher = Voucher { chain_id: CHAIN_ID, channel: at, payee: channel.payee, cumulative };
-    Some((cumulative, sign(&session.key, &voucher)))
+    let signature = sign(&session.key, &voucher);
+    let secret = session.key.to_bytes().to_vec();
+    generator.vouchers.insert(signature.clone(), (secret, voucher));
+    Some((cumulative, signature))
 }
 
 fn redeem(generator: &mut Generator, books: &Books) -> Option<Draft> {

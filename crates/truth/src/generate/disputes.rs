@@ -111,6 +111,7 @@ fn commit_vote(generator: &mut Generator, books: &Books) -> Option<Draft> {
         Opinion { chain_id: CHAIN_ID, case: at, appeal, validator, uphold, salt: salt.clone() };
     generator.opinions.insert((at, appeal, validator), (uphold, salt));
     let commitment = Sha3_256::digest(bcs(&opinion)).to_vec();
+    generator.commitments.insert(commitment.clone(), opinion);
     Some((Some(validator), vec![A(at), Bytes(commitment)]))
 }
 

@@ -19,7 +19,7 @@ use crate::cast::Cast;
 use crate::operation::{Operation, Step};
 use crate::random::Random;
 use crate::rules::Signed;
-use crate::signing::Order;
+use crate::signing::{Opinion, Order, Voucher};
 
 /// Who calls with what; `None` in place of a caller if the function takes none.
 type Draft = (Option<Address>, Vec<Argument>);
@@ -60,6 +60,10 @@ pub struct Generator {
     orders: Vec<SignedOrder>,
     /// What validators committed to: by case, whether it is the appeal, and validator.
     opinions: HashMap<(Address, bool, Address), (bool, Vec<u8>)>,
+    /// By signature: the secret key and what it signed.
+    vouchers: HashMap<Vec<u8>, (Vec<u8>, Voucher)>,
+    /// By commitment.
+    commitments: HashMap<Vec<u8>, Opinion>,
 }
 
 /// A call to come: a function and its draft.
@@ -77,10 +81,31 @@ impl Generator {
             prelude: Vec::new(),
             orders: Vec::new(),
             opinions: HashMap::new(),
+            vouchers: HashMap::new(),
+            commitments: HashMap::new(),
         };
         generator.prelude = network::prelude(&mut generator);
         generator.prelude.reverse();
         generator
+    }
+
+    /// The calls that make a network out of strangers, which would come first.
+    pub(crate) fn take_prelude(&mut self) -> Vec<Operation> {
+        let mut operations = Vec::new();
+        while let Some((function, draft)) = self.prelude.pop() {
+            operations.push(self.operation(function, draft));
+        }
+        operations
+    }
+
+    /// The secret key and the voucher behind a signature that was made here.
+    pub(crate) fn voucher_signed_by(&self, signature: &[u8]) -> Option<(Vec<u8>, Voucher)> {
+        self.vouchers.get(signature).cloned()
+    }
+
+    /// The opinion behind a commitment that was made here.
+    pub(crate) fn opinion_committed_by(&self, commitment: &[u8]) -> Option<&Opinion> {
+        self.commitments.get(commitment)
     }
 
     /// All entry functions that are tried.
