@@ -3,6 +3,7 @@
 //! Never part of a product, and never a second source of those rules: it looks for contradictions.
 #![warn(missing_docs)]
 
+mod accesses;
 mod argument;
 mod books;
 mod cast;
@@ -19,6 +20,7 @@ mod shrink;
 mod signing;
 mod views;
 
+pub use accesses::{AccessPair, access_report};
 pub use argument::Argument;
 pub use cast::{Actor, Cast, NOW_SECONDS, WALLET_OCTAS};
 pub use chain::{CHAIN_ID, CONTRACT, Chain};

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use anyhow::{bail, ensure};
+use anyhow::{anyhow, bail, ensure};
 use cactus_truth::Settings;
 use clap::Args;
 
@@ -39,5 +39,18 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     println!("no rule was broken; {:.0} s", start.elapsed().as_secs_f64());
     let rare = report.too_rare(operations / RARE_ONE_IN);
     ensure!(rare.is_empty(), "tried too little to prove anything: {rare:?}");
+    Ok(())
+}
+
+/// `cargo xtask contracts accesses`: what unrelated operations write, and what of it both write.
+pub fn print_accesses() -> anyhow::Result<()> {
+    let pairs = cactus_truth::access_report().map_err(|violation| anyhow!(violation.0))?;
+    println!("{:<26} {:>7} {:>7} {:>7}", "two unrelated calls of", "writes", "writes", "shared");
+    for pair in &pairs {
+        let (one, other) = pair.writes;
+        println!("{:<26} {one:>7} {other:>7} {:>7}", pair.function, pair.shared.len());
+        pair.shared.iter().for_each(|place| println!("    {place}"));
+    }
+    ensure!(pairs.iter().all(|pair| pair.shared.is_empty()), "unrelated calls hinder each other");
     Ok(())
 }

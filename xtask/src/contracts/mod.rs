@@ -44,6 +44,8 @@ pub enum Action {
     Differential(differential::Options),
     /// Publish the contracts under your own address, or upgrade them there
     Publish(publish::Options),
+    /// Show which places of the chain's state unrelated operations write
+    Accesses,
     /// Run the compiler library in this process (used by the other commands)
     #[command(hide = true)]
     Compile(compiler::Job),
@@ -58,6 +60,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
             compare(&bytecode_dir(), &compile()?)?;
             test(None, false)
         }
+        Action::Accesses => conservation::print_accesses(),
         Action::Conservation(options) => conservation::run(options),
         Action::Differential(options) => differential::run(options),
         Action::Publish(options) => publish::run(&options),
