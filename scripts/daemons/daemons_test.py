@@ -150,8 +150,11 @@ def routers_killed_at_any_moment_after_an_answer_pay_exactly_once(world):
         # The payment is on its way meanwhile; wherever it is, the kill must not matter.
         time.sleep(milliseconds / 1000)
         world.router.kill()
-        world.start_router()
+        # A new address is one more transaction among those that are under way.
+        world.start_router(path=f"/after/{milliseconds}")
     paid_once(world, before, tasks)
+    url = world.router_url + "/after/20"
+    world.until("the new address", lambda: world.standing(world.server)["server"]["url"] == url)
 
 
 def paid_once(world, before, tasks):

@@ -123,8 +123,9 @@ class World:
         ready = json.loads(self.chain.process.stdout.readline())
         self.chain_url, self.faucet_url = ready["chain"], ready["faucet"]
 
-    def start_router(self):
-        """Configured by file, environment and flag; each overrides something of the one before."""
+    def start_router(self, path=""):
+        """Configured by file, environment and flag; each overrides something of the one before.
+        The path is a part of its public address only."""
         if self.router_url is None:
             self.router_url = f"http://127.0.0.1:{free_port()}"
             self.folder("router.toml").write_text(
@@ -134,7 +135,7 @@ class World:
                 f'data-dir = "{self.folder("of-the-file")}"\n'
                 'public-url = "https://of-the-file.example"\n'
             )
-        words = ("--config", self.folder("router.toml"), "--public-url", self.router_url, "--log-json")
+        words = ("--config", self.folder("router.toml"), "--public-url", self.router_url + path, "--log-json")
         env = {"CACTUS_ROUTER_DATA_DIR": str(self.folder("router"))}
         self.router = self.start("router", self.binaries / "cactus-router", *words, env=env)
 
