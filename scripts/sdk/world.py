@@ -79,6 +79,25 @@ def encode(kind: str, value) -> bytes:
     return out.output()
 
 
+def equal(found, wanted):
+    assert found == wanted, f"{found!r} is not {wanted!r}"
+
+
+def contains(text, part):
+    assert part in str(text), f"{part!r} is not in {text!r}"
+
+
+async def refused(call, status, says=""):
+    """The node's answer to a call that must be refused."""
+    try:
+        await call
+    except ApiError as error:
+        equal(error.status_code, status)
+        contains(error, says)
+    else:
+        raise AssertionError("it was accepted")
+
+
 class World:
     """One chain, one publisher."""
 
