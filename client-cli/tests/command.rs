@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 fn cactus(home: &Path, words: &[&str]) -> Command {
@@ -145,14 +146,17 @@ fn a_network_answers_from_another_terminal_and_goes_on_where_a_kill_ended_it() {
     assert_eq!(balance["deposit"]["available"].as_u64(), Some(deposited - spent));
 }
 
+/// Longer than a transaction lives: whatever a kill left in doubt is known by then.
+const SETTLE_LIMIT: Duration = Duration::from_secs(90);
+
 fn wait_until_settled(up: &Up, home: &Path, task: &str) -> Value {
-    for _ in 0..500 {
+    let started = Instant::now();
+    loop {
         let view = up.run(home, &["task", task]);
         match view["state"].as_str() {
             Some("settled") => return view,
             Some("refunded") => panic!("an answered task was refunded: {view}"),
-            _ => {}
+            _ => assert!(started.elapsed() < SETTLE_LIMIT, "task {task} does not settle: {view}"),
         }
     }
-    panic!("task {task} does not settle");
 }
