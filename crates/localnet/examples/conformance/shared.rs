@@ -89,11 +89,11 @@ pub fn add(cases: &mut Cases, world: &World) -> Outcome {
     });
     for one in shared.views {
         let call = one.clone();
-        cases.add("views, JSON", &one.name, |w| view_json(w, call));
-        cases.add("views, BCS", &one.name.clone(), |w| view_bcs(w, one));
+        cases.add("views, JSON", one.name.clone(), |w| view_json(w, call));
+        cases.add("views, BCS", one.name.clone(), |w| view_bcs(w, one));
     }
     for one in shared.refused_views {
-        cases.add("views, refused", &one.name.clone(), |w| async move {
+        cases.add("views, refused", one.name.clone(), |w| async move {
             let result = w.aptos.view(&one.function, one.type_arguments, one.arguments).await;
             refused(result, 400, &one.says)
         });
@@ -101,10 +101,10 @@ pub fn add(cases: &mut Cases, world: &World) -> Outcome {
     let calls = shared.calls.into_iter().map(|one| ("calls", one));
     for (area, one) in calls.chain(shared.failed_calls.into_iter().map(|one| ("failed calls", one)))
     {
-        cases.add(area, &one.name.clone(), |w| called(w, one));
+        cases.add(area, one.name.clone(), |w| called(w, one));
     }
     for one in shared.refusals {
-        cases.add("refusals", &one.name.clone(), |w| refusal(w, one));
+        cases.add("refusals", one.name.clone(), |w| refusal(w, one));
     }
     Ok(())
 }
