@@ -4,13 +4,22 @@
 use super::store::{self, Closing, NewTask, StoreError};
 use cactus_protocol::TaskId;
 use sqlx::{SqliteConnection, SqlitePool};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Writes that may wait. A full queue means that the disk does not keep up: new tasks are refused.
 const CAPACITY: usize = 4096;
 /// Writes per transaction at most.
 const BATCH: usize = 128;
+
+/// Pauses after a failure of the database before the same write is tried again: a full disk may
+/// be emptied, and what is dropped here is work that nobody is paid for.
+const PAUSES: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_millis(800),
+    Duration::from_millis(3200),
+];
 
 enum Write {
     Open(Box<NewTask>),
@@ -83,7 +92,7 @@ impl Writer {
 pub async fn run(pool: SqlitePool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sync>) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.0.recv_many(&mut batch, BATCH).await > 0 {
-        let results = match write_all(&pool, &batch).await {
+        let results = match write_patiently(&pool, &batch).await {
             Ok(()) => vec![true; batch.len()],
             // One write must not take the others with it.
             Err(_) if batch.len() > 1 => write_each(&pool, &batch).await,
@@ -96,6 +105,20 @@ pub async fn run(pool: SqlitePool, mut queue: Queue, wake: Arc<dyn Fn() + Send +
             }
         }
     }
+}
+
+/// [`write_all`], again after failures that may pass.
+async fn write_patiently(pool: &SqlitePool, batch: &[Write]) -> Result<(), StoreError> {
+    for pause in PAUSES {
+        match write_all(pool, batch).await {
+            Err(StoreError::Database(error)) if !matches!(error, sqlx::Error::Encode(_)) => {
+                tracing::warn!(%error, ?pause, "the database failed; trying again");
+                tokio::time::sleep(pause).await;
+            }
+            written => return written,
+        }
+    }
+    write_all(pool, batch).await
 }
 
 async fn write_all(pool: &SqlitePool, batch: &[Write]) -> Result<(), StoreError> {

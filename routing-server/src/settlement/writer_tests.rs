@@ -94,6 +94,26 @@ async fn one_bad_write_does_not_take_the_others_with_it() {
 }
 
 #[tokio::test]
+async fn a_failure_of_the_database_that_passes_loses_no_decision() {
+    let pool = database().await;
+    let (writer, id) = (start(&pool), TaskId([7; 32]));
+    let fail = "CREATE TRIGGER broken BEFORE INSERT ON tasks BEGIN SELECT RAISE(ABORT, 'io'); END";
+    sqlx::raw_sql(fail).execute(&pool).await.unwrap();
+    let only_connection = pool.acquire().await.unwrap();
+    writer.try_reserve().unwrap().open(task(id));
+    // On this one thread the writer now runs until it waits for the connection, first in line.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let mend = sqlx::raw_sql("DROP TRIGGER broken").execute(&pool);
+    let close = writer.close(id, closing(TaskEvent::Deliver(WORK)));
+    let release = async { drop(only_connection) };
+    let (closed, mended, ()) = tokio::join!(close, mend, release);
+    assert_eq!((closed, mended.is_ok()), (Ok(()), true));
+    assert_eq!(intents(&pool).await.len(), 2);
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_new_tasks_without_waiting() {
     let (writer, _queue) = Writer::new();
     let permits: Vec<_> = std::iter::from_fn(|| writer.try_reserve()).take(2 * CAPACITY).collect();
