@@ -112,6 +112,31 @@ fn mainnet_is_left_to_its_owners() {
 }
 
 #[test]
+fn for_a_multisig_owner_the_calls_are_written_down() {
+    let chain = Chain::start(1);
+    let folder = chain.folder.path().join("proposal");
+    let owner = format!("0x{}", "7e".repeat(32));
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["contracts", "publish", "--network", &format!("{}/v1", chain.root)])
+        .args(["--address", &owner, "--propose"])
+        .arg(&folder)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let files = text(&output.stdout);
+    assert!(files.lines().count() > 1, "{files}");
+    let mut functions = Vec::new();
+    for path in files.lines() {
+        let bytes = std::fs::read(path).unwrap();
+        let call: Value = serde_json::from_slice(&bytes).unwrap();
+        functions.push(call["function_id"].as_str().unwrap().to_owned());
+    }
+    let last = functions.pop().unwrap();
+    assert!(last.ends_with("::large_packages::stage_code_chunk_and_publish_to_account"), "{last}");
+    assert!(functions.iter().all(|name| name.ends_with("::large_packages::stage_code_chunk")));
+}
+
+#[test]
 fn a_key_that_others_may_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let chain = Chain::start(4);

@@ -20,16 +20,46 @@ struct Chunk {
     size: usize,
 }
 
+/// An argument as both the chain and Aptos' command line know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    Bytes(Vec<u8>),
+    ListOfBytes(Vec<Vec<u8>>),
+    Indices(Vec<u16>),
+}
+
+/// A call of an entry function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// `address::module::function`.
+    pub function: String,
+    pub arguments: Vec<Argument>,
+}
+
+impl Call {
+    pub fn entry_function(&self) -> anyhow::Result<EntryFunction> {
+        let encode = |argument: &Argument| match argument {
+            Argument::Bytes(bytes) => aptos_bcs::to_bytes(bytes),
+            Argument::ListOfBytes(list) => aptos_bcs::to_bytes(list),
+            Argument::Indices(indices) => aptos_bcs::to_bytes(indices),
+        };
+        let arguments = self.arguments.iter().map(encode).collect::<Result<_, _>>()?;
+        Ok(EntryFunction::from_function_id(&self.function, Vec::new(), arguments)?)
+    }
+}
+
 /// The calls that publish the package: through `large_packages` at an address if one is given.
-pub fn payloads(
+pub fn calls(
     package: &Package,
     large_packages: Option<AccountAddress>,
-) -> anyhow::Result<Vec<EntryFunction>> {
+) -> anyhow::Result<Vec<Call>> {
     let code = package.code();
     let Some(module) = large_packages else {
-        let arguments = vec![aptos_bcs::to_bytes(&package.metadata)?, aptos_bcs::to_bytes(&code)?];
-        let function = "0x1::code::publish_package_txn";
-        return Ok(vec![EntryFunction::from_function_id(function, Vec::new(), arguments)?]);
+        let code = code.into_iter().map(<[u8]>::to_vec).collect();
+        return Ok(vec![Call {
+            function: "0x1::code::publish_package_txn".to_owned(),
+            arguments: vec![Argument::Bytes(package.metadata.clone()), Argument::ListOfBytes(code)],
+        }]);
     };
     let chunks = split(&package.metadata, &code, CHUNK_MAX)?;
     let last = chunks.len().saturating_sub(1);
@@ -38,21 +68,22 @@ pub fn payloads(
             true => "stage_code_chunk_and_publish_to_account",
             false => "stage_code_chunk",
         };
-        let arguments = vec![
-            aptos_bcs::to_bytes(&chunk.metadata)?,
-            aptos_bcs::to_bytes(&chunk.indices)?,
-            aptos_bcs::to_bytes(&chunk.code)?,
-        ];
-        let function = format!("{module}::large_packages::{name}");
-        Ok(EntryFunction::from_function_id(&function, Vec::new(), arguments)?)
+        Call {
+            function: format!("{module}::large_packages::{name}"),
+            arguments: vec![
+                Argument::Bytes(chunk.metadata),
+                Argument::Indices(chunk.indices),
+                Argument::ListOfBytes(chunk.code),
+            ],
+        }
     };
-    chunks.into_iter().enumerate().map(call).collect()
+    Ok(chunks.into_iter().enumerate().map(call).collect())
 }
 
 /// The call that empties a staging area which an interrupted publication left.
-pub fn clean_up(module: AccountAddress) -> anyhow::Result<EntryFunction> {
+pub fn clean_up(module: AccountAddress) -> Call {
     let function = format!("{module}::large_packages::cleanup_staging_area");
-    Ok(EntryFunction::from_function_id(&function, Vec::new(), Vec::new())?)
+    Call { function, arguments: Vec::new() }
 }
 
 /// Fills transactions in order, metadata first; the staging area appends parts of a module in the
@@ -134,13 +165,14 @@ mod tests {
             metadata: vec![2; 10],
         };
         let names = |at| {
-            let payloads = payloads(&package, at).unwrap();
-            payloads.into_iter().map(|call| call.function.to_string()).collect::<Vec<_>>()
+            let calls = calls(&package, at).unwrap();
+            assert!(calls.iter().all(|call| call.entry_function().is_ok()));
+            calls.into_iter().map(|call| call.function).collect::<Vec<_>>()
         };
-        assert_eq!(names(None), ["publish_package_txn"]);
-        let staged = names(Some(AccountAddress::ONE));
-        let expected =
+        assert_eq!(names(None), ["0x1::code::publish_package_txn"]);
+        let staged =
             ["stage_code_chunk", "stage_code_chunk", "stage_code_chunk_and_publish_to_account"];
-        assert_eq!(staged, expected);
+        let staged = staged.map(|name| format!("0x1::large_packages::{name}"));
+        assert_eq!(names(Some(AccountAddress::ONE)), staged);
     }
 }

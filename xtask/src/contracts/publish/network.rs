@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use aptos_sdk::account::Ed25519Account;
-use aptos_sdk::transaction::{EntryFunction, TransactionBuilder, TransactionPayload};
+use aptos_sdk::transaction::{TransactionBuilder, TransactionPayload};
 use aptos_sdk::types::{AccountAddress, ChainId};
 use aptos_sdk::{Aptos, AptosConfig, AptosError};
 use serde_json::Value;
 
-use super::chunks::CHUNK_MAX;
+use super::chunks::{CHUNK_MAX, Call};
 use super::package::Package;
 use super::report::Transaction;
 
@@ -42,16 +42,14 @@ pub struct Network {
 }
 
 impl Network {
-    /// Asks the node which chain it is. Refuses mainnet, and a node of another network.
+    /// Asks the node which chain it is. Refuses a node of another network than was asked for.
     pub async fn connect(name: &str, faucet_url: Option<&str>) -> anyhow::Result<Self> {
         let (mut config, expected) = match name {
             "devnet" => (AptosConfig::devnet(), None),
             "testnet" => (AptosConfig::testnet(), Some(TESTNET_CHAIN_ID)),
             "localnet" => (AptosConfig::custom(LOCALNET_URL)?, Some(LOCALNET_CHAIN_ID)),
             url if url.contains("://") => (AptosConfig::custom(url)?, None),
-            "mainnet" => {
-                bail!("mainnet is published by its multisig owner: see docs/publishing.md")
-            }
+            "mainnet" => (AptosConfig::mainnet(), Some(MAINNET_CHAIN_ID)),
             other => bail!("{other} is no network: say localnet, devnet, testnet or a URL"),
         };
         let faucet_url =
@@ -64,14 +62,20 @@ impl Network {
         let answer = aptos.fullnode().get_ledger_info().await;
         let chain_id = answer.with_context(|| format!("no node answers at {url}"))?.data.chain_id;
         ensure!(
-            chain_id != MAINNET_CHAIN_ID,
-            "{url} is mainnet, which is published by its multisig owner: see docs/publishing.md"
-        );
-        ensure!(
             expected.is_none_or(|expected| expected == chain_id),
             "{url} is chain {chain_id}, not {name}"
         );
         Ok(Self { name: name.to_owned(), url, chain_id, aptos })
+    }
+
+    /// Contracts on mainnet belong to several people, none of whom publishes alone.
+    pub fn ensure_not_mainnet(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.chain_id != MAINNET_CHAIN_ID,
+            "{} is mainnet, where a multisig account publishes: see docs/publishing.md",
+            self.url
+        );
+        Ok(())
     }
 
     /// Has the faucet bring an account to at least 1 APT.
@@ -137,7 +141,7 @@ impl Network {
     pub async fn execute(
         &self,
         account: &Ed25519Account,
-        call: EntryFunction,
+        call: &Call,
     ) -> anyhow::Result<Transaction> {
         let sender = account.address();
         let price = self.aptos.fullnode().estimate_gas_price().await?.data.recommended();
@@ -150,7 +154,7 @@ impl Network {
         let signed = TransactionBuilder::new()
             .sender(sender)
             .sequence_number(self.sequence_number(sender).await?)
-            .payload(TransactionPayload::EntryFunction(call))
+            .payload(TransactionPayload::EntryFunction(call.entry_function()?))
             .max_gas_amount(GAS_UNITS_MAX.min(affordable))
             .gas_unit_price(price)
             .chain_id(ChainId::new(self.chain_id))
