@@ -449,3 +449,23 @@ async fn web_pages_may_call_and_read_the_node() {
     assert!(view.headers()["x-aptos-gas-used"].to_str().unwrap().parse::<u64>().unwrap() < 1_000);
     node.stop().await;
 }
+
+#[tokio::test]
+async fn the_node_encodes_what_the_client_would_sign() {
+    let node = Node::start();
+    let alice = node.funded(APT).await;
+    let call = raw(alice.address(), 3, transfer(somebody(), 7));
+    let request = json!({
+        "sender": alice.address().to_string(), "sequence_number": "3",
+        "max_gas_amount": MAX_GAS.to_string(), "gas_unit_price": "100",
+        "expiration_timestamp_secs": call.expiration_timestamp_secs.to_string(),
+        "payload": { "type": "entry_function_payload", "function": "0x1::aptos_account::transfer",
+            "type_arguments": [], "arguments": [somebody().to_string(), "7"] },
+    });
+    let encode = reqwest::Client::new().post(node.url("/v1/transactions/encode_submission"));
+    let answer: Value = encode.json(&request).send().await.unwrap().json().await.unwrap();
+    let message = call.signing_message().unwrap();
+    let text: String = message.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(answer, json!(format!("0x{text}")));
+    node.stop().await;
+}

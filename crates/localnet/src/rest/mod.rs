@@ -7,6 +7,7 @@ mod answer;
 mod arguments;
 mod batch;
 mod blocks;
+mod encoding;
 mod faucet;
 mod json;
 mod ledger;

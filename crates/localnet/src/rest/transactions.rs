@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::accounts::{parse_address, printed_module};
 use super::answer::{self, Answer, ApiError, EPOCH};
 use super::node::Node;
-use super::{batch, json as print, simulate};
+use super::{batch, encoding, json as print, simulate};
 use crate::authenticator::Authenticated;
 use crate::chain::{Chain, Lookup};
 use crate::records::{ChangeRecord, Outcome, TransactionBody, TransactionRecord};
@@ -34,6 +34,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config
         .route("/transactions", web::post().to(submit))
         .route("/transactions", web::get().to(list))
+        .route("/transactions/encode_submission", web::post().to(encoding::encode))
         .route("/transactions/batch", web::post().to(batch::submit))
         .route("/transactions/simulate", web::post().to(simulate::simulate))
         .route("/transactions/by_hash/{hash}", web::get().to(by_hash))

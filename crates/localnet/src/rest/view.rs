@@ -22,9 +22,9 @@ const VIEW_BCS: &str = "application/x.aptos.view_function+bcs";
 /// The answer type of BCS results.
 const BCS: &str = "application/x-bcs";
 
-/// A JSON request.
+/// A call in JSON.
 #[derive(Deserialize)]
-struct ViewRequest {
+pub struct CallRequest {
     function: String,
     #[serde(default)]
     type_arguments: Vec<String>,
@@ -70,7 +70,16 @@ pub async fn view(
 }
 
 fn parse_json(chain: &Chain, snapshot: &Snapshot, body: &[u8]) -> Result<EntryFunction, ApiError> {
-    let request: ViewRequest = serde_json::from_slice(body).map_err(ApiError::invalid)?;
+    let request = serde_json::from_slice(body).map_err(ApiError::invalid)?;
+    parse_call(chain, snapshot, request)
+}
+
+/// Encodes a call's arguments by the types that its function declares.
+pub fn parse_call(
+    chain: &Chain,
+    snapshot: &Snapshot,
+    request: CallRequest,
+) -> Result<EntryFunction, ApiError> {
     let (module, function) = parse_function(&request.function)
         .ok_or_else(|| ApiError::invalid("function must be address::module::name"))?;
     let type_args: Result<Vec<TypeTag>, _> =
