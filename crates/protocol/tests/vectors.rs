@@ -1,6 +1,8 @@
 //! The golden vectors of signed messages. The same file is read by Python and TypeScript in
 //! `scripts/vectors-test`, and the Move test must hold the same signatures.
 
+#![allow(clippy::unwrap_used)]
+
 use cactus_protocol::chain_message::{self, ChainMessage, NodeKeyProof, Order};
 use cactus_protocol::frame::{Advert, Gpu, HardwareReport, Hello, ModelOffer};
 use cactus_protocol::{
