@@ -118,8 +118,10 @@ export class World {
 
   /** A value of cases.json with its placeholders replaced. */
   filled(value) {
+    const me = this.me.accountAddress.toString();
     const text = JSON.stringify(value)
-      .replaceAll("{me}", this.me.accountAddress.toString())
+      .replaceAll("{me}", me)
+      .replaceAll("{trimmed}", me.replace(/^0x0+/, "0x"))
       .replaceAll("{long}", "0x" + "0".repeat(63) + "a")
       .replaceAll("{fresh}", this.fresh().toString());
     return JSON.parse(text);

@@ -128,7 +128,8 @@ class World:
         if isinstance(value, dict):
             return {name: self.filled(one) for name, one in value.items()}
         if isinstance(value, str):
-            names = {"{me}": str(self.me.address()), "{long}": "0x" + "0" * 63 + "a"}
+            me = str(self.me.address())
+            names = {"{me}": me, "{trimmed}": "0x" + me[2:].lstrip("0"), "{long}": "0x" + "0" * 63 + "a"}
             for name, text in {**names, "{fresh}": str(self.fresh())}.items():
                 value = value.replace(name, text)
         return value

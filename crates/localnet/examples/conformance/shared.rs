@@ -76,8 +76,11 @@ impl Call {
 
 /// Adds the shared cases, with placeholders replaced.
 pub fn add(cases: &mut Cases, world: &World) -> Outcome {
+    let me = world.me.address().to_string();
+    let trimmed = format!("0x{}", me.trim_start_matches("0x").trim_start_matches('0'));
     let text = std::fs::read_to_string(world.folder.join("cases.json"))?
-        .replace("{me}", &world.me.address().to_string())
+        .replace("{me}", &me)
+        .replace("{trimmed}", &trimmed)
         .replace("{long}", &format!("0x{:0>64}", "a"))
         .replace("{fresh}", &fresh().to_string());
     let shared: Shared = serde_json::from_str(&text)?;
