@@ -65,7 +65,9 @@ pub fn answer(answer: &AnswerReport, names: &Names) {
 }
 
 fn candidates(candidates: &[Candidate], chosen: &str, names: &Names) {
-    for (index, candidate) in candidates.iter().enumerate() {
+    let mut best_first: Vec<&Candidate> = candidates.iter().collect();
+    best_first.sort_by(|a, b| b.score.total_cmp(&a.score));
+    for (index, candidate) in best_first.into_iter().enumerate() {
         let terms: Vec<String> =
             candidate.terms.iter().map(|(term, value)| format!("{term} {value:.2}")).collect();
         let row = format!(
