@@ -80,13 +80,8 @@ impl EnrollError {
     /// Whether trying again without changing anything can help.
     fn is_temporary(&self) -> bool {
         match self {
-            Self::View(error) => matches!(error, ViewError::Unavailable { .. }),
-            Self::Submit(source) => matches!(
-                source,
-                SubmitError::Unavailable { .. }
-                    | SubmitError::Expired
-                    | SubmitError::Unknown { .. }
-            ),
+            Self::View(error) => error.is_temporary(),
+            Self::Submit(source) => source.is_temporary(),
             _ => false,
         }
     }

@@ -84,6 +84,13 @@ pub enum ViewError {
     },
 }
 
+impl ViewError {
+    /// Whether trying again without changing anything can help.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
 impl From<ChainError> for ViewError {
     fn from(error: ChainError) -> Self {
         match error {

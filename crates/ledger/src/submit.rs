@@ -91,6 +91,14 @@ pub enum SubmitError {
     },
 }
 
+impl SubmitError {
+    /// Whether trying again without changing anything can help. After
+    /// [`SubmitError::Unknown`] look first at what the chain holds.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Expired | Self::Unknown { .. })
+    }
+}
+
 impl Ledger {
     /// Signs a call, sends it, and waits until the chain has decided.
     ///
