@@ -91,11 +91,17 @@ impl Exchange {
         Task {
             task_id,
             request: self.request.clone(),
-            deadline_ms: self.app.config.limits.task_ms,
-            priority: 0,
+            deadline_ms: self.wanted_for_ms(),
+            priority: self.preferences.priority,
             price: choice.view.offer.price,
             credits: INITIAL_CREDITS,
         }
+    }
+
+    /// How long anybody wants the answer: as long as this server waits, or less.
+    fn wanted_for_ms(&self) -> u32 {
+        let longest = self.app.config.limits.task_ms;
+        self.preferences.deadline_ms.map_or(longest, |wished| wished.min(longest))
     }
 
     fn new_task(&self, task_id: TaskId, choice: &Choice) -> NewTask {

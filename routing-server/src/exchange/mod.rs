@@ -16,7 +16,7 @@ use crate::{
     error::ApiError,
     link::unix_ms,
     metrics::Metrics,
-    openai::{ChatCall, response::Usage},
+    openai::{ChatCall, preferences::Preferences, response::Usage},
     settlement::Closing,
     statistics::Timing,
     streams::Stream,
@@ -41,6 +41,7 @@ struct Exchange {
     app: Arc<App>,
     order: Arc<SignedOrder>,
     request: ChatRequest,
+    preferences: Preferences,
     choices: VecDeque<Choice>,
     candidates: Value,
     previous: Vec<TaskId>,
@@ -65,11 +66,13 @@ pub async fn start(
     let limits = (limits.streams, limits.streams_per_payer);
     let stream = app.streams.enter(payer.client(), limits)?;
     let (delivery, replies) = delivery::channel(call.stream);
+    let preferences = call.preferences.clone();
     let Plan { request, choices, candidates } = plan::plan(app, call, &order)?;
     let mut exchange = Exchange {
         app: Arc::clone(app),
         order,
         request,
+        preferences,
         choices,
         candidates,
         previous: Vec::new(),

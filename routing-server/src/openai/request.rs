@@ -1,8 +1,12 @@
 //! Reads a chat completion request. Every bound on a parameter is here; unknown fields are
 //! tolerated, known ones that cannot be served are refused clearly.
 
-use super::content::{self, RawMessage};
+use super::{
+    content::{self, RawMessage},
+    preferences::{Preferences, RawPreferences},
+};
 use crate::error::Invalid;
+use actix_web::http::header::HeaderMap;
 use cactus_protocol::{ChatRequest, Sampling};
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -24,6 +28,8 @@ pub struct ChatCall {
     pub stream: bool,
     /// A last event with the usage.
     pub include_usage: bool,
+    /// What is wished of whoever answers.
+    pub preferences: Preferences,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +52,7 @@ struct Raw {
     tools: Option<Vec<Value>>,
     functions: Option<Vec<Value>>,
     response_format: Option<ResponseFormat>,
+    cactus: Option<RawPreferences>,
 }
 
 #[derive(Deserialize)]
@@ -68,11 +75,11 @@ enum Stop {
 }
 
 impl ChatCall {
-    /// Reads a JSON body.
+    /// Reads a JSON body and the headers that came with it.
     ///
     /// # Errors
     /// [`Invalid`] names the parameter and what it may be.
-    pub fn parse(body: &[u8]) -> Result<Self, Invalid> {
+    pub fn parse(body: &[u8], headers: &HeaderMap) -> Result<Self, Invalid> {
         let raw: Raw = serde_json::from_slice(body).map_err(|error| Invalid {
             code: "invalid_json",
             param: None,
@@ -97,6 +104,7 @@ impl ChatCall {
             max_tokens,
             stream: raw.stream.unwrap_or(false),
             include_usage: raw.stream_options.is_some_and(|o| o.include_usage),
+            preferences: Preferences::parse(headers, raw.cactus)?,
         })
     }
 
@@ -198,7 +206,7 @@ mod tests {
         let mut body = json!({"model": "sprout", "messages": [{"role": "user", "content": "hi"}]});
         let target = body.as_object_mut().unwrap();
         target.extend(extra.as_object().unwrap().clone());
-        ChatCall::parse(body.to_string().as_bytes())
+        ChatCall::parse(body.to_string().as_bytes(), &HeaderMap::new())
     }
 
     fn check_refused(extra: Value, param: &str) {
@@ -282,7 +290,7 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_is_an_error_and_no_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert!(ChatCall::parse(&body).is_err());
+            prop_assert!(ChatCall::parse(&body, &HeaderMap::new()).is_err());
         }
 
         #[test]

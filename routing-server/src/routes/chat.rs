@@ -11,7 +11,7 @@ use crate::{
         response::{DONE, Envelope, Events, completion, data},
     },
 };
-use actix_web::{HttpResponse, HttpResponseBuilder, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::header, web};
 use bytes::Bytes;
 use cactus_protocol::TaskId;
 use futures::{Stream, stream};
@@ -25,11 +25,12 @@ const VERIFIED_HEADER: &str = "X-Cactus-Verified";
 /// Answers a chat request.
 pub async fn complete(
     app: web::Data<App>,
+    request: HttpRequest,
     sender: Authenticated,
 ) -> Result<HttpResponse, ApiError> {
     let received_at = Instant::now();
     app.authorization.permit()?;
-    let call = ChatCall::parse(&sender.body)?;
+    let call = ChatCall::parse(&sender.body, request.headers())?;
     let (stream, include_usage, model) = (call.stream, call.include_usage, call.model.clone());
     let mut replies = exchange::start(&app, &sender.payer, (call, received_at)).await?;
     let first = first_reply(&mut replies).await?;
