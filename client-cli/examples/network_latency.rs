@@ -7,7 +7,9 @@
 use anyhow::{Context, Result};
 use cactus_cli::{account::Account, args::NetworkArgs, ask, session::Session, wallet};
 use cactus_devnet::{Network, NetworkPlan, OrchestratorPlan};
-use cactus_inference::{ChatMessage, GenerateEvent, GenerateRequest, LoadOptions, Model, Sampling};
+use cactus_inference::{
+    ChatMessage, GenerateEvent, GenerateRequest, LoadOptions, Model, Prompt, Sampling,
+};
 use cactus_protocol::Octas;
 use serde_json::{Value, json};
 use std::{
@@ -112,10 +114,9 @@ async fn through_network(account: &Account) -> Result<(Duration, Duration)> {
 async fn through_engine(model: &Model) -> Result<(Duration, Duration)> {
     let message = ChatMessage { role: "user".into(), content: QUESTION.into() };
     let request = GenerateRequest {
-        messages: vec![message],
         sampling: Sampling::greedy(),
         max_tokens: MAX_TOKENS,
-        stop: Vec::new(),
+        ..GenerateRequest::new(Prompt::Chat(vec![message]))
     };
     let started = Instant::now();
     let mut events = model.generate(request, CancellationToken::new())?;

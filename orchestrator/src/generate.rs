@@ -3,7 +3,7 @@
 use crate::args::GenerateArgs;
 use anyhow::{Context, bail};
 use cactus_inference::{
-    ChatMessage, FinishReason, GenerateEvent, GenerateRequest, LoadOptions, Model, Sampling,
+    ChatMessage, FinishReason, GenerateEvent, GenerateRequest, LoadOptions, Model, Prompt, Sampling,
 };
 use std::{
     io::{self, Read, Write},
@@ -79,15 +79,15 @@ fn request(args: &GenerateArgs) -> anyhow::Result<GenerateRequest> {
     }
     let message = |role: &str, content: String| ChatMessage { role: role.to_owned(), content };
     let system = args.system.clone().map(|text| message("system", text));
+    let messages = system.into_iter().chain([message("user", prompt)]).collect();
     let request = GenerateRequest {
-        messages: system.into_iter().chain([message("user", prompt)]).collect(),
         sampling: Sampling {
             temperature: args.temperature,
             seed: args.seed,
             ..Sampling::default()
         },
         max_tokens: args.max_tokens,
-        stop: Vec::new(),
+        ..GenerateRequest::new(Prompt::Chat(messages))
     };
     request.check()?;
     Ok(request)

@@ -9,7 +9,7 @@ use crate::{
 };
 use cactus_inference::{
     ChatMessage, FinishReason as EngineFinish, GenerateError, GenerateEvent, GenerateRequest,
-    Overloaded, Sampling,
+    Overloaded, Prompt, Sampling,
 };
 use cactus_protocol::{
     Address, ChatRequest, FinishReason, Hash, NodeFrame, Receipt, Signed, TaskId,
@@ -227,7 +227,7 @@ impl Progress {
             Some(GenerateEvent::Started { prompt_tokens }) => {
                 self.prompt_tokens = Some(prompt_tokens);
             }
-            Some(GenerateEvent::Delta { text, token_ids }) => {
+            Some(GenerateEvent::Delta { text, token_ids, .. }) => {
                 self.last_token = Instant::now();
                 self.first_token.get_or_insert(self.last_token);
                 self.output.push(&text, &token_ids);
@@ -262,6 +262,9 @@ impl Fault {
     fn of_engine(error: GenerateError) -> Self {
         match error {
             GenerateError::BadRequest(message) => Self { reason: Failure::BadRequest, message },
+            GenerateError::DeadlineExceeded => {
+                Self::new(Failure::Overloaded, "the deadline passed in the queue")
+            }
             GenerateError::OutOfMemory => Self::new(Failure::OutOfMemory, "out of memory"),
             GenerateError::Internal(detail) => {
                 tracing::error!(detail, "the engine failed");
@@ -276,15 +279,11 @@ fn engine_request(request: &ChatRequest) -> GenerateRequest {
     let unsigned = |milli: u32| fraction(i64::from(milli));
     let signed = |milli: i32| fraction(i64::from(milli));
     let wanted = request.sampling;
+    let message = |message: &cactus_protocol::ChatMessage| ChatMessage {
+        role: message.role.as_str().to_owned(),
+        content: message.content.clone(),
+    };
     GenerateRequest {
-        messages: request
-            .messages
-            .iter()
-            .map(|message| ChatMessage {
-                role: message.role.as_str().to_owned(),
-                content: message.content.clone(),
-            })
-            .collect(),
         sampling: Sampling {
             temperature: unsigned(wanted.temperature_milli),
             top_p: unsigned(wanted.top_p_milli),
@@ -296,6 +295,7 @@ fn engine_request(request: &ChatRequest) -> GenerateRequest {
         },
         max_tokens: request.max_tokens,
         stop: request.stop.clone(),
+        ..GenerateRequest::new(Prompt::Chat(request.messages.iter().map(message).collect()))
     }
 }
 

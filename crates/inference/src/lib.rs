@@ -27,7 +27,8 @@ pub use load::error::LoadError;
 pub use model::{CompleteError, Completion, Load, Model, Overloaded};
 pub use options::LoadOptions;
 pub use request::{
-    ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_MESSAGES,
-    MAX_STOP_BYTES, MAX_STOP_STRINGS, Sampling,
+    ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_ALTERNATIVES,
+    MAX_MESSAGES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOP_STRINGS, Prompt, ResponseFormat,
+    Sampling, TokenLogprob, TokenLogprobs,
 };
 pub use sampler::{History, InvalidLogits, sample};

@@ -184,7 +184,7 @@ impl Model {
         while let Some(event) = events.recv().await {
             match event {
                 GenerateEvent::Started { .. } => {}
-                GenerateEvent::Delta { text: more, token_ids: ids } => {
+                GenerateEvent::Delta { text: more, token_ids: ids, .. } => {
                     text.push_str(&more);
                     token_ids.extend(ids);
                 }

@@ -1,7 +1,7 @@
 //! What a caller asks of a model and what comes back, as plain data.
 //! It never runs anything and knows no engine.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,10 @@ pub const MAX_STOP_STRINGS: usize = 16;
 pub const MAX_STOP_BYTES: usize = 1024;
 /// The most messages of one request.
 pub const MAX_MESSAGES: usize = 4096;
+/// The most alternatives to a token that can be asked for.
+pub const MAX_ALTERNATIVES: u8 = 20;
+/// The longest JSON schema, in bytes.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,20 +93,75 @@ impl Sampling {
     }
 }
 
+/// What the answer follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A conversation; the model's chat template turns it into text.
+    Chat(Vec<ChatMessage>),
+    /// Text as it stands, with the tokens that the tokenizer puts around every text.
+    Text(String),
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ResponseFormat {
+    /// Whatever the model says.
+    #[default]
+    Text,
+    /// A JSON object.
+    JsonObject,
+    /// JSON that this schema accepts. The schema is JSON itself, at most [`MAX_SCHEMA_BYTES`].
+    JsonSchema(String),
+}
+
 /// One request for text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerateRequest {
-    /// The conversation so far; the model's chat template turns it into a prompt.
-    pub messages: Vec<ChatMessage>,
+    /// What the answer follows.
+    pub prompt: Prompt,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// The most tokens to generate; 0, like anything beyond the context, means up to the context.
+    /// The most tokens to generate, those of `resume` included; 0, like anything beyond the
+    /// context, means up to the context.
     pub max_tokens: u32,
     /// Text that ends the answer; it is not part of the answer.
     pub stop: Vec<String>,
+    /// The form of the answer.
+    pub response_format: ResponseFormat,
+    /// Report the probability of each token, and of this many alternatives, at most
+    /// [`MAX_ALTERNATIVES`].
+    pub logprobs: Option<u8>,
+    /// The beginning of the answer: every token that deltas of another node reported. The answer
+    /// goes on as that node would have; what it reported is neither reported nor counted again,
+    /// but counts as prompt.
+    pub resume: Vec<u32>,
+    /// Each unit lets the request overtake those that came up to a second earlier. As time passes
+    /// for all alike, none waits for ever.
+    pub priority: u8,
+    /// When it is no longer worth starting: a request still queued then fails.
+    pub deadline: Option<Instant>,
+    /// Requests with the same salt share computed prefixes; others cannot tell by its speed what a
+    /// request has in common with theirs.
+    pub cache_salt: u64,
 }
 
 impl GenerateRequest {
+    /// A request with the defaults of every choice: sampled at temperature 1, up to the context.
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            sampling: Sampling::default(),
+            max_tokens: 0,
+            stop: Vec::new(),
+            response_format: ResponseFormat::Text,
+            logprobs: None,
+            resume: Vec::new(),
+            priority: 0,
+            deadline: None,
+            cache_salt: 0,
+        }
+    }
+
     /// Refuses what is wrong whatever the model.
     ///
     /// # Errors
@@ -110,7 +169,9 @@ impl GenerateRequest {
     pub fn check(&self) -> Result<(), GenerateError> {
         self.sampling.check()?;
         let refuse = |reason: String| Err(GenerateError::BadRequest(reason));
-        if self.messages.is_empty() || self.messages.len() > MAX_MESSAGES {
+        if let Prompt::Chat(messages) = &self.prompt
+            && (messages.is_empty() || messages.len() > MAX_MESSAGES)
+        {
             return refuse(format!("a request carries 1 to {MAX_MESSAGES} messages"));
         }
         if self.stop.len() > MAX_STOP_STRINGS {
@@ -118,6 +179,13 @@ impl GenerateRequest {
         }
         if self.stop.iter().any(|stop| stop.is_empty() || stop.len() > MAX_STOP_BYTES) {
             return refuse(format!("a stop string has 1 to {MAX_STOP_BYTES} bytes"));
+        }
+        if self.logprobs.is_some_and(|alternatives| alternatives > MAX_ALTERNATIVES) {
+            return refuse(format!("at most {MAX_ALTERNATIVES} alternatives are reported"));
+        }
+        if matches!(&self.response_format, ResponseFormat::JsonSchema(schema) if schema.len() > MAX_SCHEMA_BYTES)
+        {
+            return refuse(format!("a JSON schema has at most {MAX_SCHEMA_BYTES} bytes"));
         }
         Ok(())
     }
@@ -135,13 +203,42 @@ pub enum FinishReason {
     Cancelled,
 }
 
+/// How likely a token was, by the model's own distribution: before temperature, penalties and
+/// filters, as the OpenAI API reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token_id: u32,
+    /// The bytes it stands for; they need not be whole characters.
+    pub bytes: Vec<u8>,
+    /// The natural logarithm of its probability.
+    pub logprob: f32,
+}
+
+impl TokenLogprob {
+    /// The token as text; incomplete characters become `U+FFFD`.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// One token of the answer and what else it could have been.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenLogprobs {
+    /// The token that was chosen.
+    pub chosen: TokenLogprob,
+    /// As many of the likeliest tokens as were asked for, likeliest first; the chosen one may be
+    /// among them.
+    pub top: Vec<TokenLogprob>,
+}
+
 /// What a running request reports, in this order: `Started`, any number of `Delta`, and last one
 /// of `Finished` and `Failed`. A request that fails early reports `Failed` alone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GenerateEvent {
     /// The request left the queue.
     Started {
-        /// Tokens of the prompt.
+        /// Tokens of the prompt, those of `resume` included.
         prompt_tokens: u32,
     },
     /// More of the answer.
@@ -152,14 +249,16 @@ pub enum GenerateEvent {
         /// The tokens not reported before. Over a whole answer they number `output_tokens`, the
         /// end-of-turn token included.
         token_ids: Vec<u32>,
+        /// One entry for each of `token_ids` if they were asked for, else empty.
+        logprobs: Vec<TokenLogprobs>,
     },
     /// The answer is complete.
     Finished {
         /// Why it ended.
         reason: FinishReason,
-        /// Tokens of the prompt.
+        /// Tokens of the prompt, those of `resume` included.
         prompt_tokens: u32,
-        /// Tokens generated, the end-of-turn token included.
+        /// Tokens generated here, the end-of-turn token included.
         output_tokens: u32,
         /// From submission to the first token, queueing included; zero if there was none.
         ttft: Duration,
@@ -176,6 +275,9 @@ pub enum GenerateError {
     /// Change the request: the text says what. Safe to show to the caller.
     #[error("{0}")]
     BadRequest(String),
+    /// The request's deadline passed while it was queued; try a node that is less busy.
+    #[error("the deadline passed before the request could start")]
+    DeadlineExceeded,
     /// The request needs more memory than this node keeps for sequences; try a larger node.
     #[error("the request needs more memory than this node has")]
     OutOfMemory,

@@ -291,7 +291,9 @@ fn the_end_of_turn_counts_as_a_token_but_has_no_text() {
     let mut asked = bench.ask(vec![ENDS], 9);
     bench.run();
     let events = asked.drain();
-    assert_eq!(events[1], GenerateEvent::Delta { text: String::new(), token_ids: vec![1] });
+    let end =
+        GenerateEvent::Delta { text: String::new(), token_ids: vec![1], logprobs: Vec::new() };
+    assert_eq!(events[1], end);
     assert!(matches!(
         events[2],
         GenerateEvent::Finished {

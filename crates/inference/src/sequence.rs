@@ -155,7 +155,7 @@ impl Sequence {
     fn report(&self, progress: Progress) {
         let Progress { text, token_ids, .. } = progress;
         if !text.is_empty() || !token_ids.is_empty() {
-            self.job.reply.send(GenerateEvent::Delta { text, token_ids });
+            self.job.reply.send(GenerateEvent::Delta { text, token_ids, logprobs: Vec::new() });
         }
     }
 }

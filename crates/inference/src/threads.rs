@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::gauges::Ticket;
-use crate::request::{GenerateEvent, GenerateRequest};
+use crate::request::{GenerateError, GenerateEvent, GenerateRequest, ResponseFormat};
 use crate::scheduler::{Next, Scheduler};
 use crate::sequence::{Job, Reply, cancel_queued, count};
 use crate::text::codec::Codec;
@@ -44,28 +44,42 @@ impl Prompts {
         }
     }
 
+    fn prompt(&self, request: &GenerateRequest) -> Result<Vec<u32>, GenerateError> {
+        request.check()?;
+        served(request)?;
+        self.codec.prompt(&request.prompt, self.context)
+    }
+
     /// The job, unless the request ends here.
     fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
         if self.stop.is_cancelled() || reply.is_cancelled() {
             cancel_queued(&reply, Some(ticket), 0);
             return None;
         }
-        let prompt =
-            match request.check().and_then(|()| self.codec.prompt(&request.messages, self.context))
-            {
-                Ok(prompt) => prompt,
-                Err(error) => {
-                    drop(ticket);
-                    reply.send(GenerateEvent::Failed(error));
-                    return None;
-                }
-            };
+        let prompt = match self.prompt(&request) {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                drop(ticket);
+                reply.send(GenerateEvent::Failed(error));
+                return None;
+            }
+        };
         let room = self.context.saturating_sub(count(prompt.len()));
         let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
         let max_tokens = usize::try_from(wanted).unwrap_or(usize::MAX);
         let (sampling, stop) = (request.sampling, request.stop);
         Some(Job { prompt, sampling, max_tokens, stop, reply, ticket: Some(ticket) })
     }
+}
+
+fn served(request: &GenerateRequest) -> Result<(), GenerateError> {
+    let missing = match () {
+        () if request.logprobs.is_some() => "logprobs",
+        () if request.response_format != ResponseFormat::Text => "response_format",
+        () if !request.resume.is_empty() => "resume",
+        () => return Ok(()),
+    };
+    Err(GenerateError::BadRequest(format!("this model does not serve `{missing}`")))
 }
 
 /// The thread that owns the engine. Ends when the prompts thread is gone or at shutdown.

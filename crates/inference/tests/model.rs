@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cactus_inference::{
     ChatMessage, CompleteError, Completion, FinishReason, GenerateError, GenerateEvent,
-    GenerateRequest, LoadOptions, Model, Overloaded, Sampling,
+    GenerateRequest, LoadOptions, Model, Overloaded, Prompt, ResponseFormat, Sampling,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -16,10 +16,12 @@ fn options(slots: usize) -> LoadOptions {
 
 fn request(content: &str, max_tokens: u32) -> GenerateRequest {
     GenerateRequest {
-        messages: vec![ChatMessage { role: "user".to_owned(), content: content.to_owned() }],
         sampling: Sampling { temperature: 0.8, seed: 7, ..Sampling::default() },
         max_tokens,
-        stop: Vec::new(),
+        ..GenerateRequest::new(Prompt::Chat(vec![ChatMessage {
+            role: "user".to_owned(),
+            content: content.to_owned(),
+        }]))
     }
 }
 
@@ -102,7 +104,13 @@ async fn bad_requests_are_answered_and_the_model_lives_on() {
     let bad = [
         request(&"sun ".repeat(200), 5),
         request(&"sun ".repeat(1_000_000), 5),
-        GenerateRequest { messages: Vec::new(), ..base.clone() },
+        GenerateRequest { prompt: Prompt::Chat(Vec::new()), ..base.clone() },
+        GenerateRequest { prompt: Prompt::Text(String::new()), ..base.clone() },
+        GenerateRequest { logprobs: Some(21), ..base.clone() },
+        GenerateRequest {
+            response_format: ResponseFormat::JsonSchema(" ".repeat(70_000)),
+            ..base.clone()
+        },
         GenerateRequest { stop: vec!["x".to_owned(); 17], ..base.clone() },
         GenerateRequest { stop: vec!["x".repeat(10_000)], ..base.clone() },
         GenerateRequest { stop: vec![String::new()], ..base.clone() },

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cactus_inference::{ChatMessage, GenerateRequest, LoadOptions, Model, Sampling};
+use cactus_inference::{ChatMessage, GenerateRequest, LoadOptions, Model, Prompt, Sampling};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
@@ -28,10 +28,9 @@ fn sprout() -> PathBuf {
 
 async fn is_right(model: &Model, question: Question) -> bool {
     let request = GenerateRequest {
-        messages: question.messages,
         sampling: Sampling::greedy(),
         max_tokens: 160,
-        stop: Vec::new(),
+        ..GenerateRequest::new(Prompt::Chat(question.messages))
     };
     let answer = model.complete(request, CancellationToken::new()).await.unwrap();
     match question.check {

@@ -3,7 +3,7 @@
 
 use cactus_inference::{
     FinishReason, GenerateError, GenerateEvent, GenerateRequest, Load, ModelCard, Overloaded,
-    WeightType,
+    Prompt, WeightType,
 };
 use cactus_orchestrator::TextModel;
 use std::{
@@ -77,8 +77,9 @@ impl TextModel for ScriptedModel {
         };
         let active = Arc::clone(&self.active);
         tokio::spawn(async move {
+            let Prompt::Chat(messages) = &request.prompt else { panic!("{request:?}") };
             // An error means that nobody listens any more.
-            let _ = sequence.run(&request.messages[0].content).await;
+            let _ = sequence.run(&messages[0].content).await;
             active.send_modify(|count| *count -= 1);
         });
         Ok(receiver)
@@ -111,8 +112,11 @@ impl Sequence {
                 return self.finish(FinishReason::Cancelled, index).await;
             }
             self.produced.fetch_add(1, Ordering::SeqCst);
-            let delta =
-                GenerateEvent::Delta { text: format!("é{index} "), token_ids: vec![index] };
+            let delta = GenerateEvent::Delta {
+                text: format!("é{index} "),
+                token_ids: vec![index],
+                logprobs: Vec::new(),
+            };
             self.events.send(delta).await?;
         }
         let lie = u32::from(verb == "miscount");

@@ -9,7 +9,7 @@ use tokenizers::Tokenizer;
 use super::template::{ChatTemplate, too_long};
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, TEXT_LIMIT, TOKENIZER_LIMIT};
-use crate::request::{ChatMessage, GenerateError};
+use crate::request::{GenerateError, Prompt};
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -70,26 +70,32 @@ impl Codec {
         Ok(Self { tokenizer, template, end_tokens })
     }
 
-    /// The tokens of the prompt that asks for an answer to `messages`.
+    /// The tokens of the prompt.
     ///
     /// # Errors
     /// [`GenerateError::BadRequest`] if the template refuses the messages or the prompt leaves no
     /// room for an answer in the context.
-    pub(crate) fn prompt(
-        &self,
-        messages: &[ChatMessage],
-        context: u32,
-    ) -> Result<Vec<u32>, GenerateError> {
+    pub(crate) fn prompt(&self, prompt: &Prompt, context: u32) -> Result<Vec<u32>, GenerateError> {
         let context = usize::try_from(context).unwrap_or(usize::MAX);
         // Refuse without tokenising what cannot fit, however large it is.
         let limit = context.saturating_mul(TOKEN_BYTES_LIMIT);
-        if messages.iter().map(|message| message.content.len()).sum::<usize>() > limit {
+        let bytes = match prompt {
+            Prompt::Chat(messages) => messages.iter().map(|message| message.content.len()).sum(),
+            Prompt::Text(text) => text.len(),
+        };
+        if bytes > limit {
             return Err(too_long());
         }
-        let tokens = self.encode(&self.template.render(messages, limit)?)?;
+        let tokens = match prompt {
+            // The template writes the special tokens itself.
+            Prompt::Chat(messages) => {
+                self.tokenise(&self.template.render(messages, limit)?, false)?
+            }
+            Prompt::Text(text) => self.tokenise(text, true)?,
+        };
         if tokens.len() >= context {
             return Err(GenerateError::BadRequest(format!(
-                "the prompt has {} tokens and the model's context {context}; shorten the messages",
+                "the prompt has {} tokens and the model's context {context}; shorten it",
                 tokens.len()
             )));
         }
@@ -99,13 +105,14 @@ impl Codec {
         Ok(tokens)
     }
 
-    /// The tokens of a text as it stands; special tokens in it are recognised.
+    /// The tokens of a text, with those that the tokenizer puts around every text if `framed`;
+    /// special tokens in it are recognised.
     ///
     /// # Errors
     /// [`GenerateError::Internal`] if the tokenizer fails.
-    pub(crate) fn encode(&self, text: &str) -> Result<Vec<u32>, GenerateError> {
+    pub(crate) fn tokenise(&self, text: &str, framed: bool) -> Result<Vec<u32>, GenerateError> {
         // A hostile vocabulary may make the tokenizer library panic; the node should live on.
-        let encoded = catch_unwind(AssertUnwindSafe(|| self.tokenizer.encode_fast(text, false)));
+        let encoded = catch_unwind(AssertUnwindSafe(|| self.tokenizer.encode_fast(text, framed)));
         match encoded {
             Ok(Ok(encoding)) => Ok(encoding.get_ids().to_vec()),
             Ok(Err(error)) => Err(GenerateError::Internal(error.to_string())),
