@@ -7,7 +7,7 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use support::fuzzing;
+use support::{fuzzing, generating};
 
 /// A fuzz target's body.
 type Body = fn(&[u8]);
@@ -39,7 +39,7 @@ fn generated_code_that_is_accepted_is_sound() {
     let accepted = std::cell::Cell::new(0u32);
     let data = prop::collection::vec(any::<u8>(), 0..240);
     let result = runner.run(&data, |data| {
-        accepted.set(accepted.get() + u32::from(fuzzing::run(&fuzzing::generate(&data))));
+        accepted.set(accepted.get() + u32::from(fuzzing::run(&generating::generate(&data))));
         Ok(())
     });
     result.unwrap();

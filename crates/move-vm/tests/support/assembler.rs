@@ -38,6 +38,7 @@ pub mod op {
     pub const RET: u8 = 0x02;
     pub const BR_FALSE: u8 = 0x04;
     pub const BRANCH: u8 = 0x05;
+    pub const LD_TRUE: u8 = 0x08;
     pub const COPY_LOC: u8 = 0x0a;
     pub const MOVE_LOC: u8 = 0x0b;
     pub const ST_LOC: u8 = 0x0c;
@@ -47,19 +48,41 @@ pub mod op {
     pub const IMM_BORROW_FIELD: u8 = 0x10;
     pub const CALL: u8 = 0x11;
     pub const PACK: u8 = 0x12;
+    pub const UNPACK: u8 = 0x13;
     pub const READ_REF: u8 = 0x14;
     pub const WRITE_REF: u8 = 0x15;
+    pub const ADD: u8 = 0x16;
+    pub const NOT: u8 = 0x20;
     pub const EQ: u8 = 0x21;
+    pub const LT: u8 = 0x23;
+    pub const EXISTS: u8 = 0x29;
     pub const MUT_BORROW_GLOBAL: u8 = 0x2a;
     pub const IMM_BORROW_GLOBAL: u8 = 0x2b;
     pub const MOVE_FROM: u8 = 0x2c;
+    pub const MOVE_TO: u8 = 0x2d;
     pub const FREEZE_REF: u8 = 0x2e;
+    pub const MUT_BORROW_FIELD_GENERIC: u8 = 0x36;
+    pub const IMM_BORROW_FIELD_GENERIC: u8 = 0x37;
     pub const CALL_GENERIC: u8 = 0x38;
     pub const PACK_GENERIC: u8 = 0x39;
+    pub const UNPACK_GENERIC: u8 = 0x3a;
+    pub const VEC_PACK: u8 = 0x40;
+    pub const VEC_LEN: u8 = 0x41;
     pub const VEC_IMM_BORROW: u8 = 0x42;
     pub const VEC_MUT_BORROW: u8 = 0x43;
     pub const VEC_PUSH_BACK: u8 = 0x44;
     pub const VEC_POP_BACK: u8 = 0x45;
+    pub const VEC_SWAP: u8 = 0x47;
+    pub const IMM_BORROW_VARIANT_FIELD: u8 = 0x4e;
+    pub const MUT_BORROW_VARIANT_FIELD: u8 = 0x4f;
+    pub const IMM_BORROW_VARIANT_FIELD_GENERIC: u8 = 0x50;
+    pub const MUT_BORROW_VARIANT_FIELD_GENERIC: u8 = 0x51;
+    pub const PACK_VARIANT: u8 = 0x52;
+    pub const PACK_VARIANT_GENERIC: u8 = 0x53;
+    pub const UNPACK_VARIANT: u8 = 0x54;
+    pub const UNPACK_VARIANT_GENERIC: u8 = 0x55;
+    pub const TEST_VARIANT: u8 = 0x56;
+    pub const TEST_VARIANT_GENERIC: u8 = 0x57;
 }
 
 /// `LdU64`.
@@ -93,6 +116,11 @@ impl Table {
     }
 }
 
+/// A field's name and type.
+pub type Field<'a> = (&'a str, Vec<u8>);
+/// A variant's name and fields.
+pub type Variant<'a> = (&'a str, &'a [Field<'a>]);
+
 /// What a function is, apart from its code.
 #[derive(Default, Clone)]
 pub struct Function {
@@ -102,6 +130,7 @@ pub struct Function {
     pub acquires: Vec<u8>,
     /// Abilities demanded of each type parameter.
     pub type_parameters: Vec<u8>,
+    pub is_entry: bool,
 }
 
 /// A module being written. Indices stay below 128.
@@ -117,6 +146,11 @@ pub struct Assembler {
     struct_insts: Table,
     function_defs: Table,
     fields: Table,
+    field_insts: Table,
+    variant_fields: Table,
+    variant_field_insts: Table,
+    variants: Table,
+    variant_insts: Table,
 }
 
 impl Assembler {
@@ -133,6 +167,11 @@ impl Assembler {
             struct_insts: Table::default(),
             function_defs: Table::default(),
             fields: Table::default(),
+            field_insts: Table::default(),
+            variant_fields: Table::default(),
+            variant_field_insts: Table::default(),
+            variants: Table::default(),
+            variant_insts: Table::default(),
         };
         assembler.module(address, name);
         assembler
@@ -173,11 +212,24 @@ impl Assembler {
     }
 
     /// Defines the struct of a handle and returns the definition's index.
-    pub fn define_struct(&mut self, handle: u8, fields: &[(&str, Vec<u8>)]) -> u8 {
+    pub fn define_struct(&mut self, handle: u8, fields: &[Field]) -> u8 {
         let mut entry = vec![handle, 2, u8::try_from(fields.len()).unwrap()];
         for (name, token) in fields {
             entry.push(self.name(name));
             entry.extend_from_slice(token);
+        }
+        self.struct_defs.index(entry)
+    }
+
+    /// Defines the enum of a handle and returns the definition's index.
+    pub fn define_enum(&mut self, handle: u8, variants: &[Variant]) -> u8 {
+        let mut entry = vec![handle, 3, u8::try_from(variants.len()).unwrap()];
+        for (name, fields) in variants {
+            entry.extend([self.name(name), u8::try_from(fields.len()).unwrap()]);
+            for (name, token) in *fields {
+                entry.push(self.name(name));
+                entry.extend_from_slice(token);
+            }
         }
         self.struct_defs.index(entry)
     }
@@ -189,6 +241,32 @@ impl Assembler {
 
     pub fn field(&mut self, def: u8, field: u8) -> u8 {
         self.fields.index(vec![def, field])
+    }
+
+    pub fn field_instance(&mut self, field: u8, arguments: &[Vec<u8>]) -> u8 {
+        let arguments = self.signature(arguments);
+        self.field_insts.index(vec![field, arguments])
+    }
+
+    pub fn variant(&mut self, def: u8, variant: u8) -> u8 {
+        self.variants.index(vec![def, variant])
+    }
+
+    pub fn variant_instance(&mut self, variant: u8, arguments: &[Vec<u8>]) -> u8 {
+        let arguments = self.signature(arguments);
+        self.variant_insts.index(vec![variant, arguments])
+    }
+
+    /// A field that `variants` have at the same position.
+    pub fn variant_field(&mut self, def: u8, field: u8, variants: &[u8]) -> u8 {
+        let mut entry = vec![def, field, u8::try_from(variants.len()).unwrap()];
+        entry.extend_from_slice(variants);
+        self.variant_fields.index(entry)
+    }
+
+    pub fn variant_field_instance(&mut self, field: u8, arguments: &[Vec<u8>]) -> u8 {
+        let arguments = self.signature(arguments);
+        self.variant_field_insts.index(vec![field, arguments])
     }
 
     pub fn function_handle(&mut self, module: u8, name: &str, function: &Function) -> u8 {
@@ -212,7 +290,7 @@ impl Assembler {
     pub fn function(&mut self, name: &str, function: &Function, code: &[Vec<u8>]) -> u8 {
         let handle = self.function_handle(0, name, function);
         let locals = self.signature(&function.locals);
-        let mut entry = vec![handle, 1, 0];
+        let mut entry = vec![handle, 1, if function.is_entry { 4 } else { 0 }];
         uleb(&mut entry, function.acquires.len());
         entry.extend_from_slice(&function.acquires);
         entry.push(locals);
@@ -236,6 +314,11 @@ impl Assembler {
             (0xb, self.struct_insts),
             (0xc, self.function_defs),
             (0xd, self.fields),
+            (0xe, self.field_insts),
+            (0x11, self.variant_fields),
+            (0x12, self.variant_field_insts),
+            (0x13, self.variants),
+            (0x14, self.variant_insts),
         ];
         let tables: Vec<(u8, Vec<u8>)> =
             tables.into_iter().map(|(kind, table)| (kind, table.entries.concat())).collect();

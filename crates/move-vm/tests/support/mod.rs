@@ -4,6 +4,7 @@
 
 pub mod assembler;
 pub mod fuzzing;
+pub mod generating;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
