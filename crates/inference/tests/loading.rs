@@ -175,6 +175,10 @@ fn impossible_configurations_are_refused_before_any_weight_is_read() {
         ("rope_parameters", json!({"rope_type": "llama3", "rope_theta": 10000.0})),
         ("rope_parameters", json!({"rope_type": "linear", "factor": 0.0})),
         ("rope_parameters", json!({"rope_theta": -5.0})),
+        ("rope_parameters", json!({"rope_type": "yarn", "factor": -1.0})),
+        ("rope_parameters", json!({"rope_type": "longrope", "long_factor": [1.0]})),
+        ("rope_parameters", json!({"partial_rotary_factor": 0.0})),
+        ("rope_parameters", json!({"partial_rotary_factor": 1e30})),
     ];
     for (key, value) in cases {
         let error = with_config(key, value.clone());
@@ -183,11 +187,43 @@ fn impossible_configurations_are_refused_before_any_weight_is_read() {
     for (key, value) in [
         ("model_type", json!("mamba")),
         ("hidden_act", json!("gelu")),
-        ("attention_bias", json!(true)),
-        ("rope_parameters", json!({"rope_type": "yarn", "factor": 4.0})),
+        ("rope_parameters", json!({"rope_type": "dynamic", "factor": 4.0})),
     ] {
         let error = with_config(key, value.clone());
         assert!(matches!(error, LoadError::Unsupported(_)), "{key} = {value}: {error}");
+    }
+}
+
+#[test]
+fn layers_and_windows_that_contradict_each_other_are_refused() {
+    let qwen = |edit: fn(&mut Value)| {
+        load_with(
+            "config.json",
+            edited("config.json", |config| {
+                config["model_type"] = json!("qwen3");
+                config["use_sliding_window"] = json!(true);
+                config["sliding_window"] = json!(4);
+                edit(config);
+            }),
+        )
+    };
+    for edit in [
+        (|config| config["sliding_window"] = json!(0)) as fn(&mut Value),
+        |config| config["layer_types"] = json!(["full_attention"]),
+        |config| config["num_hidden_layers"] = json!(1025),
+    ] {
+        let error = qwen(edit);
+        assert!(matches!(error, LoadError::Malformed { .. }), "{error}");
+    }
+    let error = qwen(|config| config["layer_types"] = json!(["full_attention", "mamba"]));
+    assert!(matches!(error, LoadError::Unsupported(_)), "{error}");
+}
+
+#[test]
+fn a_family_that_is_not_served_is_refused_with_those_that_are() {
+    let error = with_config("model_type", json!("mamba")).to_string();
+    for name in ["mamba", "llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "bert"] {
+        assert!(error.contains(name), "{error}");
     }
 }
 
@@ -202,6 +238,11 @@ fn weights_of_another_shape_or_type_or_none_at_all_are_named() {
         let error = with_config(key, json!(value));
         assert!(matches!(error, LoadError::WrongTensor { .. }), "{key} = {value}: {error}");
     }
+    let biased = with_config("attention_bias", json!(true));
+    assert!(
+        matches!(&biased, LoadError::WrongTensor { tensor, .. } if tensor.ends_with("proj.bias")),
+        "{biased}"
+    );
     let untied = with_config("tie_word_embeddings", json!(false));
     assert!(
         matches!(&untied, LoadError::WrongTensor { tensor, .. } if tensor == "lm_head.weight"),

@@ -67,34 +67,50 @@ fn check_parity(name: &str) {
     }
 }
 
-#[test]
-fn logits_and_greedy_text_equal_transformers_for_grouped_queries_and_llama3_rope() {
-    check_parity("llama3");
+/// One test per family, so that a failure names it.
+macro_rules! parity {
+    ($($test:ident: $fixture:literal),+ $(,)?) => {$(
+        #[test]
+        fn $test() {
+            check_parity($fixture);
+            check_bits($fixture);
+        }
+    )+};
 }
 
-#[test]
-fn logits_and_greedy_text_equal_transformers_for_sharded_untied_f32_weights() {
-    check_parity("llama2");
+parity! {
+    llama_with_grouped_queries_and_llama3_rope_equals_transformers: "llama3",
+    llama_with_sharded_untied_f32_weights_equals_transformers: "llama2",
+    llama_with_biases_linear_rope_and_f16_weights_equals_transformers: "llama-biased",
+    mistral_with_a_sliding_window_equals_transformers: "mistral",
+    qwen2_with_biases_and_a_sliding_layer_equals_transformers: "qwen2",
+    qwen3_with_normed_heads_and_yarn_equals_transformers: "qwen3",
+    gemma2_with_softcaps_equals_transformers: "gemma2",
+    gemma3_with_local_and_global_layers_equals_transformers: "gemma3",
+    phi3_with_fused_projections_and_long_rope_equals_transformers: "phi3",
 }
 
 fn bits(matrix: &Matrix) -> Vec<u32> {
     matrix.values.iter().map(|value| value.to_bits()).collect()
 }
 
-#[test]
-fn a_prompt_in_chunks_among_others_on_many_threads_has_the_bits_of_the_prompt_alone() {
-    let (mut alone, expected) = load("llama3", 1);
+/// A prompt in chunks, among others, on many threads, has the bits of the prompt alone.
+fn check_bits(name: &str) {
+    let (mut alone, expected) = load(name, 1);
     alone.reserve(SequenceId(0), 40).unwrap();
     let (whole, _) = prefill(&mut alone, 0, &expected.tokens, Tap::AllLogits);
-    let (mut shared, _) = load("llama3", 3);
+    let (mut shared, _) = load(name, 3);
     let mut found = Matrix { columns: whole.columns, values: Vec::new() };
     for id in 0..5 {
         shared.reserve(SequenceId(id), 40).unwrap();
     }
     let mut done = 0;
     for (round, size) in [1, 5, 2, 17, 3, 8].into_iter().enumerate() {
-        let ours =
-            Chunk { sequence: SequenceId(2), tokens: expected.tokens[done..done + size].to_vec() };
+        let tokens = &expected.tokens[done..(done + size).min(expected.tokens.len())];
+        if tokens.is_empty() {
+            break;
+        }
+        let ours = Chunk { sequence: SequenceId(2), tokens: tokens.to_vec() };
         let other = |id: u64| Chunk {
             sequence: SequenceId(id),
             tokens: vec![9, 8, 7, 6][..=round % 4].to_vec(),
@@ -103,7 +119,7 @@ fn a_prompt_in_chunks_among_others_on_many_threads_has_the_bits_of_the_prompt_al
             .prefill(&Prefill { chunks: vec![other(0), ours, other(4)] }, Tap::AllLogits)
             .unwrap();
         found.values.extend_from_slice(&step.outputs[1].logits.values);
-        done += size;
+        done += tokens.len();
     }
     assert_eq!(bits(&found), bits(&whole));
 }

@@ -195,55 +195,6 @@ pub(crate) fn add_scaled<S: Simd>(simd: S, target: &mut [f32], factor: f32, valu
     }
 }
 
-/// eˣ within 2 units in the last place over `-87..=88`, clamped outside; NaN stays NaN. Written
-/// without branches so that the compiler vectorises loops over it.
-/// Method and coefficients: Cephes `expf` (S. Moshier).
-#[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
-    /// Adding 1.5 × 2²³ rounds to an integer that then stands in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
-    let x = x.clamp(-87.0, 88.0);
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let exponent = rounded - ROUND;
-    let rest = x - exponent * LN2_HIGH - exponent * LN2_LOW;
-    let mut sum = 1.987_569_1e-4;
-    for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        sum = sum * rest + coefficient;
-    }
-    let mantissa = sum * rest * rest + rest + 1.0;
-    mantissa * f32::from_bits((rounded.to_bits() << 23).wrapping_add(0x3f80_0000))
-}
-
-/// `silu(gate) · up` for rows that hold all gates first and then all ups.
-pub(crate) fn gated_silu(rows: &[f32], half: usize) -> Vec<f32> {
-    let mut output = vec![0.0; rows.len() / 2];
-    Arch::new().dispatch(GatedSilu { rows, half, output: &mut output });
-    output
-}
-
-struct GatedSilu<'a> {
-    rows: &'a [f32],
-    half: usize,
-    output: &'a mut [f32],
-}
-
-impl WithSimd for GatedSilu<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
-        let rows = self.rows.chunks_exact(2 * self.half);
-        for (row, output) in rows.zip(self.output.chunks_exact_mut(self.half)) {
-            let (gates, ups) = row.split_at(self.half);
-            for ((output, gate), up) in output.iter_mut().zip(gates).zip(ups) {
-                *output = gate / (1.0 + exp(-gate)) * up;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,16 +246,5 @@ mod tests {
                 "row {row}"
             );
         }
-    }
-
-    #[test]
-    fn the_exponential_is_accurate_and_keeps_nan() {
-        for step in -870..880_i16 {
-            let x = f32::from(step) / 10.0;
-            let exact = f64::from(x).exp();
-            assert!((f64::from(exp(x)) / exact - 1.0).abs() < 3e-7, "exp({x})");
-        }
-        assert!(exp(f32::NAN).is_nan());
-        assert!(exp(f32::NEG_INFINITY) < 1e-37);
     }
 }

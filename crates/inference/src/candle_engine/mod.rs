@@ -1,11 +1,14 @@
-//! The candle engine: the Llama family on a CPU, from a Hugging Face directory.
+//! The candle engine: decoders on a CPU, from a Hugging Face directory.
 //! It never samples and never waits.
 
+mod activation;
+mod architecture;
+mod attention;
 mod blocks;
 mod config;
+mod decoder;
 mod kernel;
-mod llama;
-mod operations;
+mod linear;
 mod rope;
 mod rows;
 mod weights;
@@ -16,9 +19,9 @@ use std::sync::Arc;
 
 use candle_core::Tensor;
 
+use self::architecture::Architecture;
 use self::blocks::Blocks;
-use self::config::Config;
-use self::llama::{Llama, Passed};
+use self::decoder::{Decoder, Passed};
 use self::rows::{BLOCK, Rows};
 use self::weights::Weights;
 use crate::card::ModelCard;
@@ -46,7 +49,7 @@ pub struct EngineOptions {
 /// A model computed by candle on this machine's CPU.
 pub struct CandleEngine {
     card: ModelCard,
-    model: Llama,
+    model: Decoder,
     blocks: Blocks,
     threads: rayon::ThreadPool,
 }
@@ -66,20 +69,21 @@ impl CandleEngine {
         options: EngineOptions,
     ) -> Result<Self, LoadError> {
         let threads = thread_pool(options.threads)?;
-        let config = Config::load(files)?;
-        let blocks = cache_blocks(&config, options)?;
+        let architecture = Architecture::load(files)?;
+        let blocks = cache_blocks(&architecture, options)?;
         let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
-        let weights = threads.install(|| Weights::load(files, &Llama::expected(&config)))?;
+        let weights =
+            threads.install(|| Weights::load(files, &Decoder::expected(&architecture)))?;
         let card = ModelCard {
             id: files.model_id()?,
             revision: files.revision(),
             dtype: weights.stored(),
             // A sequence that the cache cannot hold alone could never run.
             context_length: held
-                .map_or(config.context_length, |held| held.min(config.context_length)),
+                .map_or(architecture.context_length, |held| held.min(architecture.context_length)),
             parameters: weights.parameters,
         };
-        let model = Llama::new(config, weights, blocks)?;
+        let model = Decoder::new(architecture, weights, blocks)?;
         Ok(Self { card, model, blocks: Blocks::new(blocks), threads })
     }
 
@@ -107,7 +111,7 @@ impl CandleEngine {
                 return invalid(format!("token {token} is outside the vocabulary"));
             }
             let used = (held.length + tokens.len()).div_ceil(BLOCK);
-            rows.push(self.model.config(), held.table[..used].to_vec(), held.length, tokens);
+            rows.push(self.model.architecture(), held.table[..used].to_vec(), held.length, tokens);
         }
         Ok(rows)
     }
@@ -134,7 +138,7 @@ impl Engine for CandleEngine {
     }
 
     fn vocabulary(&self) -> usize {
-        self.model.config().vocabulary
+        self.model.architecture().vocabulary
     }
 
     fn capacity(&self) -> Capacity {
@@ -227,10 +231,10 @@ fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, LoadError> {
 }
 
 /// How many cache blocks the options allow.
-fn cache_blocks(config: &Config, options: EngineOptions) -> Result<usize, LoadError> {
-    let context = usize::try_from(config.context_length).unwrap_or(usize::MAX);
+fn cache_blocks(architecture: &Architecture, options: EngineOptions) -> Result<usize, LoadError> {
+    let context = usize::try_from(architecture.context_length).unwrap_or(usize::MAX);
     let wanted = context.div_ceil(BLOCK).saturating_mul(options.slots);
-    let position = [2, config.layers, config.key_heads, config.head_dimension, size_of::<f32>()];
+    let position = [architecture.layers.len(), architecture.slot_width(), size_of::<f32>()];
     let block_bytes = position.iter().fold(BLOCK, |bytes, factor| bytes.saturating_mul(*factor));
     let bytes = options.kv_cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES);
     let allowed = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes;

@@ -1,7 +1,8 @@
 //! A ragged batch laid out as rows: which sequence each row extends, at which position, and where
 //! its keys and values live. It never touches a tensor.
 
-use super::config::Config;
+use super::architecture::Architecture;
+use super::rope::Rope;
 
 /// Positions per block of the KV cache.
 pub(crate) const BLOCK: usize = 16;
@@ -14,10 +15,16 @@ pub(crate) struct Rows {
     pub(crate) places: Vec<Place>,
     /// The cache blocks of each sequence of the batch.
     pub(crate) tables: Vec<Vec<usize>>,
-    /// `cos` of each row's rotation angles, half a head per row.
-    pub(crate) cos: Vec<f32>,
-    /// `sin` of the same angles.
-    pub(crate) sin: Vec<f32>,
+    /// The rotations of each row, one entry per [`Architecture::ropes`].
+    angles: Vec<Angles>,
+}
+
+/// Cosines and sines of one rotation, as many per row as it has pairs.
+#[derive(Default)]
+struct Angles {
+    pairs: usize,
+    cos: Vec<f32>,
+    sin: Vec<f32>,
 }
 
 /// One row: a token of a sequence.
@@ -36,23 +43,25 @@ impl Rows {
             tokens: Vec::with_capacity(rows),
             places: Vec::with_capacity(rows),
             tables: Vec::new(),
-            cos: Vec::new(),
-            sin: Vec::new(),
+            angles: Vec::new(),
         }
     }
 
     /// Adds consecutive tokens of one sequence, the first at `start`.
     pub(crate) fn push(
         &mut self,
-        config: &Config,
+        architecture: &Architecture,
         table: Vec<usize>,
         start: usize,
         tokens: &[u32],
     ) {
+        self.angles.resize_with(architecture.ropes.len(), Angles::default);
         for (position, token) in (start..).zip(tokens) {
             self.tokens.push(*token);
             self.places.push(Place { table: self.tables.len(), position });
-            config.rope.append(position, &mut self.cos, &mut self.sin);
+            for (angles, rope) in self.angles.iter_mut().zip(&architecture.ropes) {
+                angles.append(rope, position);
+            }
         }
         self.tables.push(table);
     }
@@ -62,8 +71,22 @@ impl Rows {
         self.tokens.len()
     }
 
+    /// Cosines and sines of a row, by the rotation's index.
+    pub(crate) fn angles(&self, row: usize, rope: usize) -> (&[f32], &[f32]) {
+        let Angles { pairs, cos, sin } = &self.angles[rope];
+        let range = row * pairs..(row + 1) * pairs;
+        (&cos[range.clone()], &sin[range])
+    }
+
     /// The cache slot of `position` in the sequence of `place`.
     pub(crate) fn slot(&self, place: Place, position: usize) -> usize {
         self.tables[place.table][position / BLOCK] * BLOCK + position % BLOCK
+    }
+}
+
+impl Angles {
+    fn append(&mut self, rope: &Rope, position: usize) {
+        self.pairs = rope.pairs();
+        rope.append(position, &mut self.cos, &mut self.sin);
     }
 }

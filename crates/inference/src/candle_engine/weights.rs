@@ -69,15 +69,16 @@ impl Weights {
         let content = files.read(file, WEIGHTS_LIMIT)?;
         let parsed = SliceSafetensors::new(&content)
             .map_err(|error| files.malformed(file, &error.to_string()))?;
-        let present: BTreeSet<String> =
-            parsed.tensors().into_iter().map(|(name, _)| name).collect();
-        for (name, shape) in expected.iter().filter(|(name, _)| present.contains(*name)) {
+        let present: BTreeMap<String, String> =
+            parsed.tensors().into_iter().map(|(name, _)| (canonical(&name), name)).collect();
+        for (name, shape) in expected {
+            let Some(stored) = present.get(name) else { continue };
             let view =
-                parsed.get(name).map_err(|error| files.malformed(file, &error.to_string()))?;
+                parsed.get(stored).map_err(|error| files.malformed(file, &error.to_string()))?;
             if view.shape() != shape.as_slice() {
                 return Err(wrong(name, &format!("{shape:?}"), &format!("is {:?}", view.shape())));
             }
-            let loaded = parsed.load(name, &Device::Cpu);
+            let loaded = parsed.load(stored, &Device::Cpu);
             let loaded = loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
             self.stored = weight_type(name, loaded.dtype())?;
             let widened = loaded.to_dtype(DType::F32);
@@ -89,6 +90,14 @@ impl Weights {
             self.parameters = self.parameters.saturating_add(values);
         }
         Ok(())
+    }
+}
+
+/// The name without the part that says which half of a model that also sees a tensor belongs to.
+fn canonical(name: &str) -> String {
+    match name.strip_prefix("model.language_model.") {
+        Some(rest) => format!("model.{rest}"),
+        None => name.strip_prefix("language_model.").unwrap_or(name).to_owned(),
     }
 }
 
