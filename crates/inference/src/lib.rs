@@ -1,12 +1,13 @@
 //! Text from language models: the [`Engine`] trait, the candle engine, and [`Model`], a handle that
-//! runs one engine on a thread of its own. It never opens a socket and knows nothing of money.
+//! runs one engine on a thread of its own; and vectors from text: [`EmbeddingModel`]. It never opens a socket and knows nothing of money.
 #![warn(missing_docs)]
 
 mod candle_engine;
 mod card;
+mod embedding;
 mod engine;
 mod gauges;
-mod load;
+pub mod load;
 mod model;
 mod options;
 mod philox;
@@ -19,6 +20,7 @@ mod threads;
 
 pub use candle_engine::{CandleEngine, EngineOptions};
 pub use card::{ModelCard, WeightType};
+pub use embedding::{EmbedError, EmbeddingModel, Embeddings, MAX_INPUT_BYTES, MAX_INPUTS};
 pub use engine::{
     Capacity, Chunk, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput,
     Step, Tap,

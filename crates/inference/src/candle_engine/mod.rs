@@ -4,6 +4,7 @@
 mod activation;
 mod architecture;
 mod attention;
+pub(crate) mod bert;
 mod blocks;
 mod config;
 mod decoder;
@@ -213,7 +214,8 @@ fn matrix(tensor: &Tensor, start: usize, count: usize) -> candle_core::Result<Ma
     Ok(Matrix { columns: rows.dim(1)?, values: rows.flatten_all()?.to_vec1()? })
 }
 
-fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, LoadError> {
+/// Compute threads of its own for a model; `None` takes what the machine has.
+pub(crate) fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, LoadError> {
     let threads = match threads {
         Some(threads) => threads,
         None => {

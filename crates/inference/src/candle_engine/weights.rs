@@ -93,11 +93,16 @@ impl Weights {
     }
 }
 
-/// The name without the part that says which half of a model that also sees a tensor belongs to.
+/// The name without the part that says which model around it a tensor belongs to: one that also
+/// sees, or one with a head for another task.
 fn canonical(name: &str) -> String {
     match name.strip_prefix("model.language_model.") {
         Some(rest) => format!("model.{rest}"),
-        None => name.strip_prefix("language_model.").unwrap_or(name).to_owned(),
+        None => ["language_model.", "bert."]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .unwrap_or(name)
+            .to_owned(),
     }
 }
 

@@ -3,4 +3,7 @@
 
 pub(crate) mod error;
 pub(crate) mod files;
+mod kind;
 pub(crate) mod revision;
+
+pub use self::kind::{ModelKind, kind};

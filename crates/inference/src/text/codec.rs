@@ -150,7 +150,8 @@ impl SpecialToken {
     }
 }
 
-fn parse_tokenizer(content: &[u8]) -> Result<Tokenizer, String> {
+/// Parses `tokenizer.json`; what the library panics on is malformed too.
+pub(crate) fn parse_tokenizer(content: &[u8]) -> Result<Tokenizer, String> {
     match catch_unwind(|| Tokenizer::from_bytes(content)) {
         Ok(parsed) => parsed.map_err(|error| error.to_string()),
         Err(_) => Err("the tokenizer library panicked on it".to_owned()),
