@@ -8,11 +8,10 @@ use crate::{
     worker::{Identity, Totals},
 };
 use cactus_inference::{
-    ChatMessage, FinishReason as EngineFinish, GenerateError, GenerateEvent, GenerateRequest,
-    Overloaded, Prompt, Sampling,
+    FinishReason as EngineFinish, GenerateError, GenerateEvent, GenerateRequest, Overloaded,
 };
 use cactus_protocol::{
-    Address, ChatRequest, FinishReason, Hash, NodeFrame, Receipt, Signed, TaskId,
+    Address, FinishReason, Hash, NodeFrame, Receipt, Signed, TaskId,
     frame::{Done, Failed, Failure, Task},
 };
 use std::{
@@ -79,9 +78,8 @@ struct Progress {
 
 impl Job {
     /// Hands the request to the model.
-    pub(crate) fn start(parts: JobParts) -> Result<Self, Overloaded> {
-        let request_hash = parts.task.request.hash();
-        let request = engine_request(&parts.task.request);
+    pub(crate) fn start(parts: JobParts, request: GenerateRequest) -> Result<Self, Overloaded> {
+        let request_hash = parts.task.work.hash();
         let events = parts.model.generate(request, parts.cancel.clone())?;
         Ok(Self {
             parts,
@@ -272,40 +270,6 @@ impl Fault {
             }
         }
     }
-}
-
-/// Thousandths become fractions; the ranges are the engine's to check.
-fn engine_request(request: &ChatRequest) -> GenerateRequest {
-    let unsigned = |milli: u32| fraction(i64::from(milli));
-    let signed = |milli: i32| fraction(i64::from(milli));
-    let wanted = request.sampling;
-    let message = |message: &cactus_protocol::ChatMessage| ChatMessage {
-        role: message.role.as_str().to_owned(),
-        content: message.content.clone(),
-    };
-    GenerateRequest {
-        sampling: Sampling {
-            temperature: unsigned(wanted.temperature_milli),
-            top_p: unsigned(wanted.top_p_milli),
-            top_k: wanted.top_k,
-            min_p: unsigned(wanted.min_p_milli),
-            seed: wanted.seed,
-            frequency_penalty: signed(wanted.frequency_penalty_milli),
-            presence_penalty: signed(wanted.presence_penalty_milli),
-        },
-        max_tokens: request.max_tokens,
-        stop: request.stop.clone(),
-        ..GenerateRequest::new(Prompt::Chat(request.messages.iter().map(message).collect()))
-    }
-}
-
-/// Thousandths as a fraction: the nearest `f32`, the same on every machine.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounding to f32 is the point; the range is that of an i64"
-)]
-fn fraction(milli: i64) -> f32 {
-    (milli as f64 / 1000.0) as f32
 }
 
 fn log_answer(receipt: &Receipt) {

@@ -18,6 +18,7 @@ mod router_url;
 mod session;
 mod task_book;
 mod text_model;
+mod translate;
 mod worker;
 
 pub use args::{Args, Command, GenerateArgs, LogFormat, RunArgs, Settings};

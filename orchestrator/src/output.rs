@@ -52,7 +52,8 @@ impl Output {
         self.delivered.update(&token_ids, &text);
         let sequence = self.sequence;
         self.sequence += 1;
-        Some(Delta { task_id: self.task_id, sequence, text, token_ids })
+        let logprobs = Vec::new();
+        Some(Delta { task_id: self.task_id, sequence, text, token_ids, logprobs })
     }
 
     /// How many tokens were delivered so far.

@@ -1,6 +1,7 @@
 //! The seam to the inference engine: what a worker asks of a loaded model. It never loads one.
 
 use cactus_inference::{GenerateEvent, GenerateRequest, Load, Model, ModelCard, Overloaded};
+use cactus_protocol::Feature;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -8,6 +9,14 @@ use tokio_util::sync::CancellationToken;
 pub trait TextModel: Send + Sync + 'static {
     /// What is loaded.
     fn card(&self) -> &ModelCard;
+
+    /// What it can do beyond plain chat.
+    fn features(&self) -> Vec<Feature>;
+
+    /// Whether it can serve at all now; an engine of its own may be away.
+    fn is_available(&self) -> bool {
+        true
+    }
 
     /// How busy it is now.
     fn current_load(&self) -> Load;
@@ -26,6 +35,10 @@ pub trait TextModel: Send + Sync + 'static {
 impl TextModel for Model {
     fn card(&self) -> &ModelCard {
         Self::card(self)
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        vec![Feature::TokenIds, Feature::TextPrompt]
     }
 
     fn current_load(&self) -> Load {

@@ -5,11 +5,14 @@ use crate::{
     job::{Job, JobParts},
     task_book::TaskBook,
     text_model::TextModel,
+    translate::engine_request,
 };
 use cactus_protocol::{
-    Address, ChatRequest, Hash, Price, PublicKey, Scope, SecretKey, Signed,
+    Address, ChatRequest, Feature, Hash, OutOfBounds, Price, PublicKey, Scope, SecretKey, Signed,
+    Work,
     frame::{
-        Advert, Failure, HardwareReport, Heartbeat, Hello, ModelOffer, PROTOCOL_VERSION, Task,
+        Advert, Failure, HardwareReport, Heartbeat, Hello, ModelKind, ModelOffer, PROTOCOL_VERSION,
+        Task,
     },
 };
 use std::sync::{
@@ -100,17 +103,27 @@ pub enum Rejection {
     /// The task runs on another link or has its receipt already.
     #[error("the task is running or was answered before")]
     AlreadyTaken,
+    /// The model's engine is away.
+    #[error("the model's engine cannot be reached now")]
+    EngineAway,
+    /// The engine here does not do what the request needs.
+    #[error("the engine here does not serve {0:?}")]
+    Unsupported(Vec<Feature>),
+    /// The model makes something else than the task asks for.
+    #[error("the model does not make embeddings")]
+    OtherKind,
     /// Nobody can serve the request.
-    #[error("{0}")]
-    BadRequest(&'static str),
+    #[error(transparent)]
+    BadRequest(#[from] OutOfBounds),
 }
 
 impl Rejection {
     /// The reason on the wire.
     pub fn failure(&self) -> Failure {
         match self {
-            Self::Draining | Self::Overloaded => Failure::Overloaded,
+            Self::Draining | Self::Overloaded | Self::EngineAway => Failure::Overloaded,
             Self::ModelNotLoaded | Self::PriceTooLow { .. } => Failure::ModelNotLoaded,
+            Self::Unsupported(_) | Self::OtherKind => Failure::Unsupported,
             Self::AlreadyTaken => Failure::Internal,
             Self::BadRequest(_) => Failure::BadRequest,
         }
@@ -187,6 +200,8 @@ impl Worker {
                 revision: Hash(card.revision),
                 context_length: card.context_length,
                 price: self.shelf.price,
+                kind: ModelKind::Chat,
+                features: model.features(),
             }
         });
         Advert {
@@ -214,7 +229,14 @@ impl Worker {
             kv_cache_milli: 0,
             gpu_celsius: gpu.celsius,
             gpu_memory_bytes: gpu.memory_bytes,
+            unavailable: self.unavailable(),
         }
+    }
+
+    /// Places in the advert of models whose engine is away.
+    fn unavailable(&self) -> Vec<u16> {
+        let models = (0..).zip(&self.shelf.models);
+        models.filter(|(_, model)| !model.is_available()).map(|(place, _)| place).collect()
     }
 
     /// Takes a task of `server` and starts it, or says why not.
@@ -230,19 +252,20 @@ impl Worker {
         if self.shutdown.is_cancelled() {
             return Err(Rejection::Draining);
         }
-        check_request(&task.request)?;
+        task.work.check()?;
         let asked = self.shelf.price;
         let mut models = self.shelf.models.iter();
         let model = models
-            .find(|model| model.card().id == task.request.model)
+            .find(|model| model.card().id == task.work.model())
             .ok_or(Rejection::ModelNotLoaded)?;
         if task.price.prompt < asked.prompt || task.price.output < asked.output {
             let offered = task.price;
             return Err(Rejection::PriceTooLow { offered, asked });
         }
+        let request = engine_request(server, &task, servable(&task.work, model.as_ref())?);
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Rejection::Overloaded)?;
         let claim = self.book.claim(server, task.task_id).ok_or(Rejection::AlreadyTaken)?;
-        Job::start(JobParts {
+        let parts = JobParts {
             identity: self.identity.clone(),
             model: Arc::clone(model),
             server,
@@ -252,19 +275,24 @@ impl Worker {
             cancel,
             totals: Arc::clone(&self.totals),
             shutdown: self.shutdown.clone(),
-        })
-        .map_err(|_| Rejection::Overloaded)
+        };
+        Job::start(parts, request).map_err(|_| Rejection::Overloaded)
     }
 }
 
-fn check_request(request: &ChatRequest) -> Result<(), Rejection> {
-    if request.messages.is_empty() {
-        return Err(Rejection::BadRequest("the request has no messages"));
+/// The request, if this model serves it.
+fn servable<'a>(work: &'a Work, model: &dyn TextModel) -> Result<&'a ChatRequest, Rejection> {
+    let Work::Chat(request) = work else { return Err(Rejection::OtherKind) };
+    let features = model.features();
+    let mut missing = request.needed_features();
+    missing.retain(|needed| !features.contains(needed));
+    if !missing.is_empty() {
+        return Err(Rejection::Unsupported(missing));
     }
-    if request.max_tokens == 0 {
-        return Err(Rejection::BadRequest("max_tokens must be at least 1"));
+    if !model.is_available() {
+        return Err(Rejection::EngineAway);
     }
-    Ok(())
+    Ok(request)
 }
 
 impl Totals {

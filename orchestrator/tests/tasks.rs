@@ -3,11 +3,12 @@
 mod support;
 
 use cactus_protocol::{
-    Address, FinishReason, Hash, NodeFrame, Octas, Price, SecretKey, ServerFrame, TaskId,
+    Address, ChatRequest, EmbedRequest, FinishReason, Hash, NodeFrame, Octas, Price, Prompt,
+    ResponseFormat, SecretKey, ServerFrame, TaskId, Work,
     frame::{Failure, Task},
 };
 use std::sync::atomic::Ordering;
-use support::{FakeRouter, Node, PRICE, SERVER, Setup, task};
+use support::{FakeRouter, Node, PRICE, SERVER, Setup, asking, task};
 
 async fn check_failure(task: Task, reason: Failure) -> String {
     let router = FakeRouter::bind().await;
@@ -30,7 +31,7 @@ async fn a_receipt_covers_exactly_what_was_asked_and_delivered() {
     let node = Node::start(Setup::default(), &[&router]);
     let mut link = router.open().await;
     let task = task(1, "say 5");
-    let request_hash = task.request.hash();
+    let request_hash = task.work.hash();
     link.send_task(task).await;
     let answer = link.answer(TaskId([1; 32])).await;
     assert_eq!(answer.text, "é0 é1 é2 é3 é4 ");
@@ -178,15 +179,54 @@ async fn a_higher_price_is_taken_and_named_in_the_receipt() {
 
 #[tokio::test]
 async fn requests_that_cannot_be_served_fail_with_their_reason() {
-    let mut other_model = task(1, "say 1");
-    other_model.request.model = "other".into();
+    let other_model = asking(1, "say 1", |request| request.model = "other".into());
     check_failure(other_model, Failure::ModelNotLoaded).await;
-    let mut nothing_asked = task(1, "say 1");
-    nothing_asked.request.messages.clear();
+    let nothing_asked = asking(1, "say 1", |r| r.prompt = Prompt::Messages(vec![]));
     check_failure(nothing_asked, Failure::BadRequest).await;
-    let mut no_tokens = task(1, "say 1");
-    no_tokens.request.max_tokens = 0;
+    let no_tokens = asking(1, "say 1", |request| request.max_tokens = 0);
     check_failure(no_tokens, Failure::BadRequest).await;
+}
+
+#[tokio::test]
+async fn what_the_engine_does_not_do_is_refused_so_that_another_node_may() {
+    let changes: [fn(&mut ChatRequest); 5] = [
+        |r| r.prompt = Prompt::Text("say 1".into()),
+        |r| r.logprobs = Some(3),
+        |r| r.response_format = ResponseFormat::JsonObject,
+        |r| r.response_format = ResponseFormat::JsonSchema("{}".into()),
+        |r| r.resume = vec![1],
+    ];
+    for change in changes {
+        check_failure(asking(1, "say 1", change), Failure::Unsupported).await;
+    }
+    assert!(Failure::Unsupported.can_move());
+    let inputs = vec!["text".into()];
+    let embed = Work::Embed(EmbedRequest { model: "scripted".into(), inputs });
+    check_failure(Task { work: embed, ..task(1, "") }, Failure::Unsupported).await;
+}
+
+#[tokio::test]
+async fn a_model_whose_engine_is_away_is_named_in_heartbeats_and_takes_no_task() {
+    let router = FakeRouter::bind().await;
+    let node = Node::start(Setup::default(), &[&router]);
+    let mut link = router.open().await;
+    for (away, unavailable) in [(true, vec![0]), (false, vec![])] {
+        node.model.away.store(away, Ordering::SeqCst);
+        loop {
+            let Some(NodeFrame::Heartbeat(heartbeat)) = link.next().await else {
+                panic!("expected heartbeats");
+            };
+            if heartbeat.unavailable == unavailable {
+                break;
+            }
+        }
+        link.send_task(task(1, "say 1")).await;
+        if away {
+            assert_eq!(link.next_failure().await.reason, Failure::Overloaded);
+        } else {
+            link.answer(TaskId([1; 32])).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -216,11 +216,14 @@ impl Nodes {
 
     /// The node as dispatch sees it, if it offers the model.
     pub fn view(&self, node: &Node, model: &str, now: Instant) -> Option<NodeView> {
-        let offer = node.advert.models.iter().find(|o| o.id == model)?.clone();
-        let (stake, reported) = {
+        let place = node.advert.models.iter().position(|o| o.id == model)?;
+        let offer = node.advert.models.get(place)?.clone();
+        let (stake, reported, engine_away) = {
             let live = lock(&node.live);
             let reported = u32::from(live.heartbeat.active) + u32::from(live.heartbeat.queued);
-            (live.stake, reported)
+            let away = &live.heartbeat.unavailable;
+            let engine_away = u16::try_from(place).is_ok_and(|place| away.contains(&place));
+            (live.stake, reported, engine_away)
         };
         let suspect_after = u64::from(HEARTBEAT_SECONDS * (SUSPECT_AFTER_MISSED + 1));
         let (statistics, quarantined) = node.with_record(|record| {
@@ -236,7 +239,7 @@ impl Nodes {
             slots: node.advert.slots,
             queue: node.advert.queue,
             in_flight: node.in_flight.load(Relaxed).max(reported),
-            suspect: node.silent_for(now) > Duration::from_secs(suspect_after),
+            suspect: engine_away || node.silent_for(now) > Duration::from_secs(suspect_after),
             quarantined,
             statistics,
         })

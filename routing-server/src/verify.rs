@@ -2,8 +2,8 @@
 //! gathers the observation; the judgement is the verification crate's.
 
 use cactus_protocol::{
-    Address, ChatRequest, FinishReason, OutputHasher, PublicKey, Receipt, Scope, Signed, TaskId,
-    Verified, frame::ModelOffer, task::Delivery,
+    Address, ChatRequest, Feature, FinishReason, OutputHasher, PublicKey, Receipt, Scope, Signed,
+    TaskId, Verified, frame::ModelOffer, task::Delivery,
 };
 use cactus_verification::{Observation, ReceiptFault, check_receipt};
 use std::time::Duration;
@@ -89,6 +89,9 @@ fn observe(request: &ChatRequest, assigned: &Assigned, received: Received) -> Ob
         finish_reason: received.finish_reason,
         stopped: received.stopped,
         delivered_tokens: received.output.token_count(),
+        unknown_tokens: received.output.unknown_count(),
+        token_ids_promised: assigned.offer.features.contains(&Feature::TokenIds),
+        text_bytes: received.output.text_bytes(),
         output_hash: received.output.finish(),
         first_delta_after: received.first_delta_after,
         done_after: received.done_after,

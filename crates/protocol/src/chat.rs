@@ -1,8 +1,26 @@
-//! What is asked of a model. BCS has no fractions, so sampling parameters travel in thousandths:
-//! the bytes that are hashed and signed are the same on every machine.
+//! What is asked of a chat model. BCS has no fractions, so sampling parameters travel in
+//! thousandths: the bytes that are hashed and signed are the same on every machine. It never says
+//! what a model can do; that is `advert`.
 
-use crate::id::Hash;
+use crate::{
+    advert::Feature,
+    id::Hash,
+    work::{MAX_MODEL_BYTES, OutOfBounds, WorkRef},
+};
 use serde::{Deserialize, Serialize};
+
+/// The most messages of one conversation.
+pub const MAX_MESSAGES: usize = 4096;
+/// The most stop texts of one request.
+pub const MAX_STOPS: usize = 16;
+/// The longest stop text, in bytes.
+pub const MAX_STOP_BYTES: usize = 1024;
+/// The most alternatives per token that a request may ask for.
+pub const MAX_TOP_LOGPROBS: u8 = 20;
+/// The longest JSON schema, in bytes.
+pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
+/// The longest output that another node goes on with, in tokens.
+pub const MAX_RESUMED_TOKENS: usize = 1 << 17;
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +52,15 @@ pub struct ChatMessage {
     pub role: Role,
     /// What is said.
     pub content: String,
+}
+
+/// What the model goes on from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prompt {
+    /// A conversation, oldest first; the model's template turns it into text.
+    Messages(Vec<ChatMessage>),
+    /// Text as it is, without a template.
+    Text(String),
 }
 
 /// How tokens are chosen. Thousandths where the name says `milli`.
@@ -70,34 +97,131 @@ impl Default for Sampling {
     }
 }
 
-/// A checked chat request, as the routing server sends it and the receipt's hash covers it.
+impl Sampling {
+    fn check(&self) -> Result<(), OutOfBounds> {
+        let penalties = [self.frequency_penalty_milli, self.presence_penalty_milli];
+        let in_bounds = self.temperature_milli <= 100_000
+            && self.top_p_milli <= 1000
+            && self.min_p_milli <= 1000
+            && penalties.iter().all(|penalty| (-2000..=2000).contains(penalty));
+        if in_bounds { Ok(()) } else { Err(OutOfBounds("a sampling parameter is out of range")) }
+    }
+}
+
+/// What form the answer must have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResponseFormat {
+    /// Any text.
+    #[default]
+    Text,
+    /// One JSON object.
+    JsonObject,
+    /// One JSON value of this JSON schema, given as JSON text.
+    JsonSchema(String),
+}
+
+/// A request for text, as the routing server sends it and the receipt's hash covers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatRequest {
     /// The model's id.
     pub model: String,
-    /// The conversation, oldest first.
-    pub messages: Vec<ChatMessage>,
+    /// What the model goes on from.
+    pub prompt: Prompt,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// The most tokens to produce; at least 1.
+    /// The most tokens to produce, those of `resume` not counted; at least 1.
     pub max_tokens: u32,
     /// Texts that end the answer and are not part of it.
     pub stop: Vec<String>,
+    /// Log probabilities of each token, with so many of the likeliest alternatives.
+    pub logprobs: Option<u8>,
+    /// What form the answer must have.
+    pub response_format: ResponseFormat,
+    /// Output tokens that another node delivered before it was lost. Generation goes on after
+    /// them, with the seed, positions, penalties, stop texts and text as if the same node had made
+    /// them. They are not sent again and count as prompt tokens.
+    pub resume: Vec<u32>,
 }
 
 impl ChatRequest {
-    /// SHA3-256 of the BCS form: what a receipt names as its request.
+    /// A conversation with everything else at its default.
+    pub fn new(
+        model: impl Into<String>,
+        messages: Vec<ChatMessage>,
+        sampling: Sampling,
+        max_tokens: u32,
+    ) -> Self {
+        Self {
+            model: model.into(),
+            prompt: Prompt::Messages(messages),
+            sampling,
+            max_tokens,
+            stop: Vec::new(),
+            logprobs: None,
+            response_format: ResponseFormat::Text,
+            resume: Vec::new(),
+        }
+    }
+
+    /// SHA3-256 of the BCS form of the [`crate::Work`] with this request: what a receipt names.
     pub fn hash(&self) -> Hash {
-        Hash::of(&aptos_bcs::to_bytes(self).unwrap_or_default())
+        WorkRef::Chat(self).hash()
     }
 
     /// An upper bound of the prompt's length in tokens, before any tokenizer has seen it: no
     /// tokenizer makes more tokens than bytes, and templates add a few per message.
     pub fn prompt_tokens_bound(&self) -> u32 {
         const TEMPLATE_TOKENS_PER_MESSAGE: usize = 16;
-        let bytes: usize =
-            self.messages.iter().map(|m| m.content.len() + TEMPLATE_TOKENS_PER_MESSAGE).sum();
-        u32::try_from(bytes + TEMPLATE_TOKENS_PER_MESSAGE).unwrap_or(u32::MAX)
+        let bytes: usize = match &self.prompt {
+            Prompt::Messages(messages) => {
+                messages.iter().map(|m| m.content.len() + TEMPLATE_TOKENS_PER_MESSAGE).sum()
+            }
+            Prompt::Text(text) => text.len(),
+        };
+        let tokens = bytes + self.resume.len() + TEMPLATE_TOKENS_PER_MESSAGE;
+        u32::try_from(tokens).unwrap_or(u32::MAX)
+    }
+
+    /// What a node must be able to do to serve this.
+    pub fn needed_features(&self) -> Vec<Feature> {
+        let needs = [
+            (self.logprobs.is_some(), Feature::Logprobs),
+            (self.response_format == ResponseFormat::JsonObject, Feature::JsonObject),
+            (matches!(self.response_format, ResponseFormat::JsonSchema(_)), Feature::JsonSchema),
+            (!self.resume.is_empty(), Feature::Resume),
+            (matches!(self.prompt, Prompt::Text(_)), Feature::TextPrompt),
+        ];
+        needs.into_iter().filter_map(|(needed, feature)| needed.then_some(feature)).collect()
+    }
+
+    /// Refuses what no node serves, whatever its models.
+    ///
+    /// # Errors
+    /// [`OutOfBounds`] naming the field.
+    pub fn check(&self) -> Result<(), OutOfBounds> {
+        let prompt_fits = match &self.prompt {
+            Prompt::Messages(messages) => (1..=MAX_MESSAGES).contains(&messages.len()),
+            Prompt::Text(text) => !text.is_empty(),
+        };
+        let stop_fits = |stop: &String| (1..=MAX_STOP_BYTES).contains(&stop.len());
+        let schema_fits = match &self.response_format {
+            ResponseFormat::JsonSchema(schema) => (1..=MAX_SCHEMA_BYTES).contains(&schema.len()),
+            ResponseFormat::Text | ResponseFormat::JsonObject => true,
+        };
+        let bounds = [
+            ((1..=MAX_MODEL_BYTES).contains(&self.model.len()), "model: 1 to 256 bytes"),
+            (prompt_fits, "the prompt has 1 to 4096 messages, or a text that is not empty"),
+            (self.max_tokens >= 1, "max_tokens must be at least 1"),
+            (self.stop.len() <= MAX_STOPS, "at most 16 stop texts"),
+            (self.stop.iter().all(stop_fits), "a stop text has 1 to 1024 bytes"),
+            (self.logprobs.unwrap_or(0) <= MAX_TOP_LOGPROBS, "at most 20 alternatives per token"),
+            (schema_fits, "a JSON schema has 1 to 65536 bytes"),
+            (self.resume.len() <= MAX_RESUMED_TOKENS, "at most 131072 tokens to go on after"),
+        ];
+        if let Some((_, reason)) = bounds.into_iter().find(|(holds, _)| !holds) {
+            return Err(OutOfBounds(reason));
+        }
+        self.sampling.check()
     }
 }
 
@@ -128,23 +252,81 @@ impl FinishReason {
 mod tests {
     use super::*;
 
+    fn request() -> ChatRequest {
+        let messages = vec![ChatMessage { role: Role::User, content: "2+2".into() }];
+        ChatRequest::new("sprout", messages, Sampling::default(), 8)
+    }
+
+    /// The request with one field changed, for each field.
+    fn variations() -> Vec<ChatRequest> {
+        let changes: [fn(&mut ChatRequest); 8] = [
+            |r| r.model.push('x'),
+            |r| r.prompt = Prompt::Text("2+2".into()),
+            |r| r.sampling.seed = 1,
+            |r| r.max_tokens = 9,
+            |r| r.stop.push("x".into()),
+            |r| r.logprobs = Some(0),
+            |r| r.response_format = ResponseFormat::JsonObject,
+            |r| r.resume.push(7),
+        ];
+        let changed = changes.iter().map(|change| {
+            let mut request = request();
+            change(&mut request);
+            request
+        });
+        changed.collect()
+    }
+
     #[test]
     fn every_field_moves_the_request_hash() {
-        let request = ChatRequest {
-            model: "sprout".into(),
-            messages: vec![ChatMessage { role: Role::User, content: "2+2".into() }],
-            sampling: Sampling::default(),
-            max_tokens: 8,
-            stop: vec![],
-        };
-        let mut changed = vec![request.clone(); 5];
-        changed[0].model.push('x');
-        changed[1].messages[0].content.push('x');
-        changed[2].sampling.seed = 1;
-        changed[3].max_tokens = 9;
-        changed[4].stop.push("x".into());
-        for other in changed {
-            assert_ne!(other.hash(), request.hash());
+        for other in variations() {
+            assert_ne!(other.hash(), request().hash());
+            assert_eq!(other.check(), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_no_node_serves_is_out_of_bounds() {
+        let changes: [fn(&mut ChatRequest); 14] = [
+            |r| r.model.clear(),
+            |r| r.model = "x".repeat(257),
+            |r| r.prompt = Prompt::Messages(vec![]),
+            |r| r.prompt = Prompt::Text(String::new()),
+            |r| r.max_tokens = 0,
+            |r| r.stop = vec![String::new()],
+            |r| r.stop = vec!["x".repeat(MAX_STOP_BYTES + 1)],
+            |r| r.stop = vec!["x".into(); MAX_STOPS + 1],
+            |r| r.logprobs = Some(21),
+            |r| r.response_format = ResponseFormat::JsonSchema(String::new()),
+            |r| r.resume = vec![1; MAX_RESUMED_TOKENS + 1],
+            |r| r.sampling.temperature_milli = 100_001,
+            |r| r.sampling.presence_penalty_milli = -2001,
+            |r| r.sampling.min_p_milli = 1001,
+        ];
+        for (index, change) in changes.iter().enumerate() {
+            let mut request = request();
+            change(&mut request);
+            assert!(request.check().is_err(), "case {index}");
+        }
+    }
+
+    #[test]
+    fn a_request_names_the_features_that_it_needs() {
+        assert_eq!(request().needed_features(), []);
+        let everything = ChatRequest {
+            prompt: Prompt::Text("x".into()),
+            logprobs: Some(3),
+            response_format: ResponseFormat::JsonSchema("{}".into()),
+            resume: vec![1],
+            ..request()
+        };
+        let needed = [Feature::Logprobs, Feature::JsonSchema, Feature::Resume, Feature::TextPrompt];
+        assert_eq!(everything.needed_features(), needed);
+    }
+
+    #[test]
+    fn what_was_delivered_before_counts_as_prompt() {
+        let resumed = ChatRequest { resume: vec![1; 100], ..request() };
+        assert_eq!(resumed.prompt_tokens_bound(), request().prompt_tokens_bound() + 100);
     }
 }

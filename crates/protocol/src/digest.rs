@@ -1,15 +1,18 @@
 //! The hash of an output, the same however the output was cut into deltas.
 
-use crate::id::Hash;
+use crate::{answer::UNKNOWN_TOKEN, id::Hash};
 use sha3::{Digest, Sha3_256};
 
 /// Collects an output and hashes it: SHA3-256 of (SHA3-256 of the token ids as little-endian
-/// `u32`s ‖ SHA3-256 of the UTF-8 text).
+/// `u32`s ‖ SHA3-256 of the UTF-8 text). For vectors, their values as little-endian binary32 take
+/// the place of the token ids and the text is empty.
 #[derive(Debug, Clone, Default)]
 pub struct OutputHasher {
     tokens: Sha3_256,
     text: Sha3_256,
     count: u32,
+    unknown: u32,
+    text_bytes: u64,
 }
 
 impl OutputHasher {
@@ -18,13 +21,33 @@ impl OutputHasher {
         for id in token_ids {
             self.tokens.update(id.to_le_bytes());
             self.count = self.count.saturating_add(1);
+            self.unknown = self.unknown.saturating_add(u32::from(*id == UNKNOWN_TOKEN));
         }
+        self.text_bytes =
+            self.text_bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
         self.text.update(text);
+    }
+
+    /// Adds the next values of vectors, as the bits of IEEE 754 binary32. They count as no tokens.
+    pub fn update_values(&mut self, bits: &[u32]) {
+        for value in bits {
+            self.tokens.update(value.to_le_bytes());
+        }
     }
 
     /// How many tokens came so far.
     pub fn token_count(&self) -> u32 {
         self.count
+    }
+
+    /// How many of them were [`UNKNOWN_TOKEN`].
+    pub fn unknown_count(&self) -> u32 {
+        self.unknown
+    }
+
+    /// How much text came so far, in bytes.
+    pub fn text_bytes(&self) -> u64 {
+        self.text_bytes
     }
 
     /// The hash of all parts.

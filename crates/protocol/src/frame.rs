@@ -4,22 +4,26 @@
 //! ```text
 //! server → Challenge            node → Hello (signed over the challenge)
 //! server → Welcome | Refused    node → Heartbeat, every few seconds
-//! server → Task                 node → Delta…, then Done (with a signed receipt) | Failed
+//! server → Task                 node → Delta… or Embedded…, then Done (with a signed receipt) | Failed
 //! server → Credit | Cancel      node → Done for what was delivered until then
 //! ```
 
+pub use crate::{
+    advert::{Advert, Feature, Gpu, HardwareReport, ModelKind, ModelOffer},
+    answer::{Alternative, Delta, Done, Embedded, Failed, Failure, TokenLogprob},
+};
+
 use crate::{
     amount::Price,
-    chat::{ChatRequest, FinishReason},
-    id::{Address, Hash, TaskId},
+    id::{Address, TaskId},
     key::PublicKey,
-    receipt::Receipt,
     signed::{Canonical, Signed},
+    work::Work,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of this file. An unknown version is refused with a clear reason.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 /// The longest frame that is read, in bytes.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// How often a node reports, in seconds.
@@ -28,7 +32,7 @@ pub const HEARTBEAT_SECONDS: u16 = 5;
 pub const SUSPECT_AFTER_MISSED: u16 = 2;
 /// A node is gone after this many missed heartbeats.
 pub const GONE_AFTER_MISSED: u16 = 6;
-/// How many deltas of a task may be under way before the server grants more.
+/// How many [`Delta`]s or [`Embedded`]s of a task may be under way before the server grants more.
 pub const INITIAL_CREDITS: u32 = 64;
 
 /// The bytes were no frame.
@@ -77,6 +81,8 @@ pub enum NodeFrame {
     Heartbeat(Heartbeat),
     /// The next part of an answer.
     Delta(Delta),
+    /// The next vectors of an answer.
+    Embedded(Embedded),
     /// The answer is complete.
     Done(Box<Done>),
     /// The task cannot be done here.
@@ -124,56 +130,6 @@ pub struct Hello {
 
 impl Canonical for Hello {
     const PURPOSE: &'static str = "hello";
-}
-
-/// What a node sells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Advert {
-    /// The models that are loaded.
-    pub models: Vec<ModelOffer>,
-    /// How many tasks run at once.
-    pub slots: u16,
-    /// How many tasks may wait for a slot.
-    pub queue: u16,
-    /// Where the node says it is, for clients that care; free text such as `eu-west`.
-    pub region: String,
-}
-
-/// One model of an advert.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ModelOffer {
-    /// The id that clients ask for.
-    pub id: String,
-    /// Merkle root of weights, tokenizer and template.
-    pub revision: Hash,
-    /// Prompt and output together, in tokens.
-    pub context_length: u32,
-    /// Octas per 1,000 tokens.
-    pub price: Price,
-}
-
-/// What a node runs on.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct HardwareReport {
-    /// The processor's name.
-    pub cpu: String,
-    /// Logical cores.
-    pub cores: u16,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// The accelerators, if any.
-    pub gpus: Vec<Gpu>,
-}
-
-/// One accelerator.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gpu {
-    /// The product's name.
-    pub name: String,
-    /// Bytes of memory.
-    pub memory_bytes: u64,
-    /// The driver's version.
-    pub driver: String,
 }
 
 /// The node may take tasks.
@@ -237,6 +193,8 @@ pub struct Heartbeat {
     pub gpu_celsius: u16,
     /// Bytes of GPU memory in use.
     pub gpu_memory_bytes: u64,
+    /// Places in the advert's `models` that cannot serve now: an engine of their own is away.
+    pub unavailable: Vec<u16>,
 }
 
 /// Work for a node.
@@ -245,7 +203,7 @@ pub struct Task {
     /// Names the task on the link, in the receipt and on the chain.
     pub task_id: TaskId,
     /// What is asked.
-    pub request: ChatRequest,
+    pub work: Work,
     /// Milliseconds from now after which nobody wants the answer.
     pub deadline_ms: u32,
     /// Higher is more urgent.
@@ -254,63 +212,9 @@ pub struct Task {
     pub price: Price,
     /// How many deltas may be sent before a `Credit`.
     pub credits: u32,
-}
-
-/// The next part of an answer. One delta carries at least one token id or some text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Delta {
-    /// The task.
-    pub task_id: TaskId,
-    /// 0, 1, 2 … without gaps.
-    pub sequence: u32,
-    /// Whole characters only.
-    pub text: String,
-    /// The tokens since the last delta; their text may come later when a character is incomplete.
-    pub token_ids: Vec<u32>,
-}
-
-/// A complete answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
-    /// Why it ended.
-    pub finish_reason: FinishReason,
-    /// The node's signed account. It names the task.
-    pub receipt: Signed<Receipt>,
-}
-
-/// A task that is not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
-    /// The task.
-    pub task_id: TaskId,
-    /// For programs.
-    pub reason: Failure,
-    /// For people; shown to the client only for [`Failure::BadRequest`].
-    pub message: String,
-}
-
-/// Why a node did not do a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Failure {
-    /// No slot and no room in the queue.
-    Overloaded,
-    /// The model is not loaded here.
-    ModelNotLoaded,
-    /// The request cannot be served anywhere (a prompt over the context).
-    BadRequest,
-    /// Memory ran out.
-    OutOfMemory,
-    /// The server said `Cancel`, or the deadline passed.
-    Cancelled,
-    /// A fault of the node.
-    Internal,
-}
-
-impl Failure {
-    /// Whether another node may succeed.
-    pub fn can_move(self) -> bool {
-        !matches!(self, Self::BadRequest | Self::Cancelled)
-    }
+    /// The same for all tasks of one payer. A node shares what it keeps of prompts (its prefix
+    /// cache) between tasks of one scope only, so that no payer learns what another asked.
+    pub cache_scope: u64,
 }
 
 /// The bytes of a frame.
@@ -334,66 +238,4 @@ pub fn parse<F: DeserializeOwned>(bytes: &[u8]) -> Result<F, BadFrame> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn a_frame_is_read_back() {
-        let delta = Delta {
-            task_id: TaskId([1; 32]),
-            sequence: 3,
-            text: "né".into(),
-            token_ids: vec![1, 2],
-        };
-        let frame = NodeFrame::Delta(delta);
-        assert_eq!(parse::<NodeFrame>(&encode(&frame).unwrap()).unwrap(), frame);
-    }
-
-    #[test]
-    fn a_frame_with_bytes_behind_it_is_refused() {
-        let mut bytes = encode(&ServerFrame::Cancel { task_id: TaskId([1; 32]) }).unwrap();
-        bytes.push(0);
-        assert!(parse::<ServerFrame>(&bytes).is_err());
-    }
-
-    #[test]
-    fn a_frame_over_the_limit_is_refused_on_both_sides() {
-        let text = "x".repeat(MAX_FRAME_BYTES);
-        let delta = Delta { task_id: TaskId([1; 32]), sequence: 0, text, token_ids: vec![] };
-        assert!(matches!(encode(&NodeFrame::Delta(delta)), Err(BadFrame::TooLong(_))));
-        assert!(matches!(
-            parse::<NodeFrame>(&vec![0; MAX_FRAME_BYTES + 1]),
-            Err(BadFrame::TooLong(_))
-        ));
-    }
-
-    proptest! {
-        #[test]
-        fn garbage_is_an_error_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-            let _ = parse::<NodeFrame>(&bytes);
-            let _ = parse::<ServerFrame>(&bytes);
-        }
-
-        #[test]
-        fn what_is_read_has_no_second_form(
-            text in ".{0,20}",
-            token_ids in prop::collection::vec(any::<u32>(), 0..5),
-            harm in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
-            cut in prop::option::of(any::<prop::sample::Index>()),
-        ) {
-            let delta = Delta { task_id: TaskId([1; 32]), sequence: 7, text, token_ids };
-            let mut bytes = encode(&NodeFrame::Delta(delta)).unwrap();
-            for (place, value) in harm {
-                let place = place.index(bytes.len());
-                bytes[place] = value;
-            }
-            if let Some(cut) = cut {
-                bytes.truncate(cut.index(bytes.len()));
-            }
-            if let Ok(frame) = parse::<NodeFrame>(&bytes) {
-                prop_assert_eq!(encode(&frame).unwrap(), bytes);
-            }
-        }
-    }
-}
+mod tests;

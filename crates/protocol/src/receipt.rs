@@ -24,13 +24,13 @@ pub struct Receipt {
     pub model: String,
     /// Merkle root of weights, tokenizer and template.
     pub model_revision: Hash,
-    /// [`crate::ChatRequest::hash`] of the request as received.
+    /// [`crate::Work::hash`] of the work as received.
     pub request_hash: Hash,
     /// [`crate::OutputHasher`] over everything delivered.
     pub output_hash: Hash,
-    /// Prompt length after the template, in tokens.
+    /// Prompt length after the template, in tokens; for embeddings, of all inputs.
     pub prompt_tokens: u32,
-    /// Delivered tokens.
+    /// Delivered tokens; none for embeddings.
     pub output_tokens: u32,
     /// Unix milliseconds at which the node took the task.
     pub started_ms: u64,

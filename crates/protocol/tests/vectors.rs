@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use cactus_protocol::chain_message::{self, ChainMessage, NodeKeyProof, Order};
-use cactus_protocol::frame::{Advert, Gpu, HardwareReport, Hello, ModelOffer};
+use cactus_protocol::frame::{Advert, Feature, Gpu, HardwareReport, Hello, ModelKind, ModelOffer};
 use cactus_protocol::{
     Address, Canonical, Hash, Octas, OrderId, Price, Receipt, RequestClaim, Scope, SecretKey,
     Signed, TaskId,
@@ -123,16 +123,29 @@ fn a_hello_is_as_in_the_vectors() {
         revision: Hash([5; 32]),
         context_length: 512,
         price: price(),
+        kind: ModelKind::Chat,
+        features: vec![Feature::TokenIds, Feature::Logprobs],
+    };
+    let embedder = ModelOffer {
+        id: "minilm".to_owned(),
+        kind: ModelKind::Embedding { dimensions: 384 },
+        features: vec![],
+        ..model.clone()
     };
     let gpu =
         Gpu { name: "H200".to_owned(), memory_bytes: 150_754_820_096, driver: "570.1".to_owned() };
     let hello = Hello {
-        protocol_version: 1,
+        protocol_version: 2,
         nonce: [4; 32],
         server: small(0x5e1),
         operator: small(0x0c1),
         node: key().public(),
-        advert: Advert { models: vec![model], slots: 4, queue: 8, region: "eu-west é".to_owned() },
+        advert: Advert {
+            models: vec![model, embedder],
+            slots: 4,
+            queue: 8,
+            region: "eu-west é".to_owned(),
+        },
         hardware: HardwareReport {
             cpu: "cpu".to_owned(),
             cores: 16,

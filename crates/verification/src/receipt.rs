@@ -14,6 +14,10 @@ const TIME_TOLERANCE: Duration = Duration::from_millis(50);
 /// not computed for this task.
 const MAX_TOKENS_PER_SECOND: u128 = 20_000;
 
+/// How many tokens without any text an answer may have when their ids are not told: the end of the
+/// turn, and markers that engines keep to themselves. Any other token has at least one byte.
+const MAX_SILENT_TOKENS: u64 = 16;
+
 /// What the routing server knows about a task without asking the node.
 #[derive(Debug, Clone)]
 pub struct Observation {
@@ -45,8 +49,14 @@ pub struct Observation {
     pub stopped: bool,
     /// Over every delta received.
     pub output_hash: Hash,
-    /// Token ids received.
+    /// Token ids received, [`cactus_protocol::UNKNOWN_TOKEN`]s included.
     pub delivered_tokens: u32,
+    /// How many of them were [`cactus_protocol::UNKNOWN_TOKEN`].
+    pub unknown_tokens: u32,
+    /// The offer promised the id of every token.
+    pub token_ids_promised: bool,
+    /// Text received, in bytes.
+    pub text_bytes: u64,
     /// From sending the task to the first delta; `None` when there was none.
     pub first_delta_after: Option<Duration>,
     /// From sending the task to the last frame.
@@ -74,6 +84,10 @@ pub enum ReceiptFault {
     /// More or fewer tokens are billed than were delivered, or more than were asked for.
     #[error("the receipt bills other token counts than were delivered")]
     TokenCount,
+    /// Token ids that were promised are missing, or more tokens without an id are billed than the
+    /// text can consist of.
+    #[error("tokens without an id are billed that were not to be, or that the text cannot hold")]
+    TokenIds,
     /// The stated reason to stop is not true.
     #[error("the stated finish reason is not true")]
     FinishReason,
@@ -98,6 +112,7 @@ pub fn check_receipt(
     let receipt = receipt.verify(scope, &observed.node).map_err(|_| ReceiptFault::BadSignature)?;
     check_identity(observed, &receipt)?;
     check_output(observed, &receipt)?;
+    check_token_ids(observed)?;
     check_finish_reason(observed, &receipt)?;
     check_times(observed, &receipt)?;
     Ok(receipt)
@@ -129,6 +144,17 @@ fn check_output(observed: &Observation, receipt: &Receipt) -> Result<(), Receipt
         && tokens_in_context(receipt) <= u64::from(observed.context_length);
     require(receipt.output_hash == observed.output_hash, ReceiptFault::OtherOutput)?;
     require(counts_hold, ReceiptFault::TokenCount)
+}
+
+/// A token whose id is not told can only be counted; its text bounds how many there were.
+fn check_token_ids(observed: &Observation) -> Result<(), ReceiptFault> {
+    let bound = observed.text_bytes.saturating_add(MAX_SILENT_TOKENS);
+    let holds = if observed.token_ids_promised {
+        observed.unknown_tokens == 0
+    } else {
+        u64::from(observed.unknown_tokens) <= bound
+    };
+    require(holds, ReceiptFault::TokenIds)
 }
 
 fn tokens_in_context(receipt: &Receipt) -> u64 {

@@ -13,7 +13,7 @@ use cactus_orchestrator::{
     GpuReading, Identity, Link, ServerCheck, ServerDoubt, Shelf, TextModel, Timing, Worker,
 };
 use cactus_protocol::{
-    ChatMessage, ChatRequest, Octas, Price, Role, Sampling, SecretKey, TaskId,
+    ChatMessage, ChatRequest, Octas, Price, Role, Sampling, SecretKey, TaskId, Work,
     frame::{HardwareReport, Task},
 };
 use std::{sync::Arc, time::Duration};
@@ -117,16 +117,25 @@ impl Node {
 pub fn task(number: u8, script: &str) -> Task {
     Task {
         task_id: TaskId([number; 32]),
-        request: ChatRequest {
-            model: "scripted".into(),
-            messages: vec![ChatMessage { role: Role::User, content: script.into() }],
-            sampling: Sampling::default(),
-            max_tokens: 1000,
-            stop: vec![],
-        },
+        work: Work::Chat(ChatRequest::new(
+            "scripted",
+            vec![ChatMessage { role: Role::User, content: script.into() }],
+            Sampling::default(),
+            1000,
+        )),
         deadline_ms: 60_000,
         priority: 0,
         price: PRICE,
         credits: 1000,
+        cache_scope: 0,
     }
+}
+
+/// The same task with a change to what it asks.
+pub fn asking(number: u8, script: &str, change: impl FnOnce(&mut ChatRequest)) -> Task {
+    let mut task = task(number, script);
+    if let Work::Chat(request) = &mut task.work {
+        change(request);
+    }
+    task
 }

@@ -6,10 +6,11 @@ use cactus_inference::{
     Prompt, WeightType,
 };
 use cactus_orchestrator::TextModel;
+use cactus_protocol::Feature;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -24,6 +25,8 @@ pub struct ScriptedModel {
     pub active: Arc<watch::Sender<usize>>,
     /// Tokens produced over all sequences.
     pub produced: Arc<AtomicUsize>,
+    /// The engine cannot be reached.
+    pub away: AtomicBool,
 }
 
 impl ScriptedModel {
@@ -39,6 +42,7 @@ impl ScriptedModel {
             releases: Arc::new(Semaphore::new(0)),
             active: Arc::new(watch::Sender::new(0)),
             produced: Arc::default(),
+            away: AtomicBool::new(false),
         }
     }
 
@@ -56,6 +60,14 @@ impl ScriptedModel {
 impl TextModel for ScriptedModel {
     fn card(&self) -> &ModelCard {
         &self.card
+    }
+
+    fn features(&self) -> Vec<Feature> {
+        vec![Feature::TokenIds]
+    }
+
+    fn is_available(&self) -> bool {
+        !self.away.load(Ordering::SeqCst)
     }
 
     fn current_load(&self) -> Load {

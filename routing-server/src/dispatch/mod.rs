@@ -72,7 +72,7 @@ pub struct NodeView {
     pub queue: u16,
     /// Tasks running or waiting: the larger of what this server sent and what the node reports.
     pub in_flight: u32,
-    /// Too many heartbeats are missing.
+    /// Too many heartbeats are missing, or the last one says that the model's engine is away.
     pub suspect: bool,
     /// A receipt did not stand lately.
     pub quarantined: bool,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::statistics::Timing;
-use cactus_protocol::Price;
+use cactus_protocol::{ModelKind, Price};
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::SmallRng};
 use std::{collections::HashMap, time::Duration};
@@ -27,6 +27,8 @@ fn view(id: u8) -> NodeView {
             revision: Hash([7; 32]),
             context_length: 512,
             price,
+            kind: ModelKind::Chat,
+            features: vec![],
         },
         stake: Octas(10_000),
         exposure: Octas::ZERO,

@@ -10,7 +10,7 @@ use crate::{
     verify::Assigned,
 };
 use cactus_protocol::{
-    TaskId,
+    Address, Hash, TaskId, Work,
     frame::{INITIAL_CREDITS, Task},
 };
 use std::{sync::Arc, time::Instant};
@@ -90,11 +90,12 @@ impl Exchange {
     fn task(&self, task_id: TaskId, choice: &Choice) -> Task {
         Task {
             task_id,
-            request: self.request.clone(),
+            work: Work::Chat(self.request.clone()),
             deadline_ms: self.wanted_for_ms(),
             priority: self.preferences.priority,
             price: choice.view.offer.price,
             credits: INITIAL_CREDITS,
+            cache_scope: cache_scope(&self.order.order.client),
         }
     }
 
@@ -129,4 +130,11 @@ impl Exchange {
         let bound = self.request.prompt_tokens_bound();
         bound < choice.view.offer.context_length
     }
+}
+
+/// Nodes share what they keep of prompts within one payer's tasks only. The chain names the payer
+/// of each task to the node anyway, so the scope tells it nothing new.
+fn cache_scope(client: &Address) -> u64 {
+    let Hash(hash) = Hash::of(client.as_bytes());
+    hash.first_chunk().copied().map_or(0, u64::from_le_bytes)
 }

@@ -1,6 +1,7 @@
 //! The rules for the deltas of one task: in sequence, within credit, never more tokens than asked
 //! for, nor more text than those can hold. Pure.
 
+use super::Start;
 use cactus_protocol::frame::Delta;
 
 /// More bytes of text than any token of a known vocabulary has.
@@ -22,9 +23,12 @@ pub enum Violation {
     /// More deltas than the server granted.
     #[error("a delta came without credit")]
     NoCredit,
-    /// A delta with neither tokens nor text.
-    #[error("a delta was empty")]
-    EmptyDelta,
+    /// A delta with neither tokens nor text, or with other log probabilities than were asked for.
+    #[error("a delta was empty or its parts do not fit together")]
+    MalformedDelta,
+    /// Vectors where text was asked for.
+    #[error("vectors came for a task that asked for text")]
+    OtherKind,
     /// More text than the tokens that were asked for can hold.
     #[error("more than {limit} bytes of text came")]
     TooMuchText {
@@ -47,12 +51,15 @@ pub struct Flow {
     tokens_left: u32,
     max_tokens: u32,
     text_bytes: usize,
+    logprobs: Option<u8>,
 }
 
 impl Flow {
     /// A stream that has not begun.
-    pub fn new(credits: u32, max_tokens: u32) -> Self {
-        Self { next_sequence: 0, credits, tokens_left: max_tokens, max_tokens, text_bytes: 0 }
+    pub fn new(start: &Start) -> Self {
+        let (credits, max_tokens, logprobs) = (start.credits, start.max_tokens, start.logprobs);
+        let tokens_left = max_tokens;
+        Self { next_sequence: 0, credits, tokens_left, max_tokens, text_bytes: 0, logprobs }
     }
 
     /// More deltas may come.
@@ -71,8 +78,8 @@ impl Flow {
                 got: delta.sequence,
             });
         }
-        if delta.token_ids.is_empty() && delta.text.is_empty() {
-            return Err(Violation::EmptyDelta);
+        if !delta.is_well_formed(self.logprobs) {
+            return Err(Violation::MalformedDelta);
         }
         self.credits = self.credits.checked_sub(1).ok_or(Violation::NoCredit)?;
         let limit = self.max_tokens;
@@ -98,16 +105,28 @@ impl Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cactus_protocol::TaskId;
+    use cactus_protocol::{TaskId, frame::TokenLogprob};
     use proptest::prelude::*;
 
     fn delta(sequence: u32, tokens: usize) -> Delta {
-        Delta { task_id: TaskId([1; 32]), sequence, text: "x".into(), token_ids: vec![7; tokens] }
+        Delta {
+            task_id: TaskId([1; 32]),
+            sequence,
+            text: "x".into(),
+            token_ids: vec![7; tokens],
+            logprobs: vec![],
+        }
+    }
+
+    fn open(credits: u32, max_tokens: u32, logprobs: Option<u8>) -> Flow {
+        let (events, _) = tokio::sync::mpsc::channel(1);
+        let (task_id, frame) = (TaskId([1; 32]), bytes::Bytes::new());
+        Flow::new(&Start { task_id, frame, credits, max_tokens, logprobs, events })
     }
 
     #[test]
     fn deltas_come_in_order_within_credit_and_limit() {
-        let mut flow = Flow::new(3, 3);
+        let mut flow = open(3, 3, None);
         assert_eq!(flow.accept(&delta(0, 1)), Ok(()));
         assert!(matches!(
             flow.accept(&delta(0, 1)),
@@ -116,19 +135,28 @@ mod tests {
         assert_eq!(flow.accept(&delta(1, 2)), Ok(()));
         let limit = 3;
         assert_eq!(flow.accept(&delta(2, 1)), Err(Violation::TooManyTokens { limit }));
-        let mut flow = Flow::new(1, 9);
+        let mut flow = open(1, 9, None);
         flow.accept(&delta(0, 1)).unwrap();
         assert_eq!(flow.accept(&delta(1, 1)), Err(Violation::NoCredit));
         flow.grant(1);
         assert_eq!(flow.accept(&delta(1, 1)), Ok(()));
         let mut empty = delta(2, 0);
         empty.text.clear();
-        assert_eq!(flow.accept(&empty), Err(Violation::EmptyDelta));
+        assert_eq!(flow.accept(&empty), Err(Violation::MalformedDelta));
+    }
+
+    #[test]
+    fn log_probabilities_come_one_per_token_when_asked_for() {
+        let mut flow = open(3, 3, Some(0));
+        assert_eq!(flow.accept(&delta(0, 1)), Err(Violation::MalformedDelta));
+        let mut with = delta(0, 1);
+        with.logprobs = vec![TokenLogprob { bytes: vec![], logprob_micro: -1, top: vec![] }];
+        assert_eq!(flow.accept(&with), Ok(()));
     }
 
     #[test]
     fn no_more_text_comes_than_the_tokens_can_hold() {
-        let mut flow = Flow::new(9, 2);
+        let mut flow = open(9, 2, None);
         let mut long = delta(0, 0);
         long.text = "x".repeat(2 * BYTES_PER_TOKEN);
         assert_eq!(flow.accept(&long), Ok(()));
@@ -143,7 +171,7 @@ mod tests {
             limit in 0u32..30,
             sizes in prop::collection::vec(0usize..8, 0..40),
         ) {
-            let mut flow = Flow::new(credits, limit);
+            let mut flow = open(credits, limit, None);
             let (mut accepted, mut tokens) = (0, 0);
             for size in sizes {
                 if flow.accept(&delta(accepted, size)).is_err() {

@@ -97,6 +97,9 @@ fn check_advert(hello: &Hello) -> Result<(), Refused> {
     if !models.iter().all(|m| fits(&m.id) && m.context_length > 1) {
         return bad("a model's id has 1 to 256 bytes and its context at least 2 tokens");
     }
+    if !models.iter().all(ModelOffer::is_well_formed) {
+        return bad("an offer names each feature once, and its vectors have 1 to 16384 numbers");
+    }
     let is_dear = |m: &ModelOffer| m.price.prompt.max(m.price.output) > MAX_PRICE;
     if models.iter().any(is_dear) {
         return bad("the contract takes no price above 10,000 APT per 1,000 tokens");

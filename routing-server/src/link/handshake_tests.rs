@@ -1,7 +1,7 @@
 use super::*;
 use crate::chain::OperatorNode;
 use cactus_protocol::{
-    Address, Hash, Price, PublicKey, SecretKey,
+    Address, Feature, Hash, ModelKind, Price, PublicKey, SecretKey,
     frame::{Gpu, HardwareReport},
 };
 
@@ -37,6 +37,8 @@ fn offer(id: &str) -> ModelOffer {
         revision: Hash([0; 32]),
         context_length: 128,
         price: Price::default(),
+        kind: ModelKind::Chat,
+        features: vec![Feature::TokenIds],
     }
 }
 
@@ -105,4 +107,16 @@ fn the_chain_must_know_the_operator_the_node_and_enough_stake() {
     let poor = Some(operator(node, 9));
     assert_eq!(refusal(poor), Some(Refusal::StakeTooLow));
     assert_eq!(refusal(Some(operator(node, 10))), None);
+}
+
+#[test]
+fn an_offer_that_names_a_feature_twice_or_has_impossible_vectors_is_refused() {
+    let bad = Some(Refusal::BadAdvert);
+    check(|h| h.advert.models[0].features.push(Feature::TokenIds), bad);
+    let with = |dimensions| {
+        move |h: &mut Hello| h.advert.models[0].kind = ModelKind::Embedding { dimensions }
+    };
+    check(with(0), bad);
+    check(with(384), None);
+    check(with(1 << 20), bad);
 }

@@ -58,6 +58,8 @@ pub struct Start {
     pub credits: u32,
     /// The most tokens that may come.
     pub max_tokens: u32,
+    /// Alternatives per token, if log probabilities were asked for.
+    pub logprobs: Option<u8>,
     /// Where the answer goes.
     pub events: mpsc::Sender<LinkEvent>,
 }

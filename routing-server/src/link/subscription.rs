@@ -4,7 +4,7 @@ use super::{Command, LinkEvent, Start};
 use crate::nodes::{InFlight, Node};
 use bytes::Bytes;
 use cactus_protocol::{
-    ServerFrame, TaskId,
+    ServerFrame, TaskId, Work,
     frame::{self, BadFrame, INITIAL_CREDITS, Task},
 };
 use std::sync::Arc;
@@ -43,9 +43,14 @@ pub struct Subscription {
 /// [`LinkBusy`]; then nothing was sent.
 pub fn submit(node: &Arc<Node>, task: Task) -> Result<Subscription, LinkBusy> {
     let (sender, events) = mpsc::channel(EVENT_CAPACITY);
-    let (task_id, max_tokens, credits) = (task.task_id, task.request.max_tokens, task.credits);
+    let (task_id, credits) = (task.task_id, task.credits);
+    let (max_tokens, logprobs) = match &task.work {
+        Work::Chat(request) => (request.max_tokens, request.logprobs),
+        Work::Embed(_) => (0, None),
+    };
     let frame = frame::encode(&ServerFrame::Task(Box::new(task)))?;
-    let start = Start { task_id, frame: Bytes::from(frame), credits, max_tokens, events: sender };
+    let start =
+        Start { task_id, frame: Bytes::from(frame), credits, max_tokens, logprobs, events: sender };
     let sent = node.commands.try_send(Command::Start(start));
     sent.map_err(|_| LinkBusy::Unavailable)?;
     Ok(Subscription {

@@ -7,7 +7,7 @@ use super::{
 };
 use cactus_protocol::{
     TaskId,
-    frame::{Delta, Done, Failed},
+    frame::{Delta, Done, Embedded, Failed},
 };
 use std::collections::{HashMap, HashSet, VecDeque};
 use tokio::sync::mpsc::{Sender, error::TrySendError};
@@ -42,7 +42,7 @@ pub struct Tasks {
 impl Tasks {
     /// A task is about to be sent.
     pub fn start(&mut self, start: Start) {
-        let open = Open { flow: Flow::new(start.credits, start.max_tokens), events: start.events };
+        let open = Open { flow: Flow::new(&start), events: start.events };
         self.open.insert(start.task_id, open);
     }
 
@@ -80,6 +80,16 @@ impl Tasks {
                 self.end(task_id);
                 Then::Cancel(task_id)
             }
+        }
+    }
+
+    /// Vectors came, which no task of this server asks for.
+    pub fn embedded(&mut self, embedded: &Embedded) -> Then {
+        let task_id = embedded.task_id;
+        if self.is_open(&task_id) {
+            self.violate(task_id, Violation::OtherKind)
+        } else {
+            self.of_unknown(&task_id)
         }
     }
 
@@ -145,13 +155,14 @@ mod tests {
             frame: Bytes::new(),
             credits: 2,
             max_tokens: 9,
+            logprobs: None,
             events,
         });
         (tasks, receiver)
     }
 
     fn delta(task_id: TaskId, sequence: u32) -> Delta {
-        Delta { task_id, sequence, text: "x".into(), token_ids: vec![1] }
+        Delta { task_id, sequence, text: "x".into(), token_ids: vec![1], logprobs: vec![] }
     }
 
     fn failed(task_id: TaskId) -> Failed {

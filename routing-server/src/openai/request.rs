@@ -91,12 +91,10 @@ impl ChatCall {
         }
         let max_tokens = parse_max_tokens(&raw)?;
         let sampling = parse_sampling(&raw)?;
+        let messages = content::parse(raw.messages)?;
         let request = ChatRequest {
-            model: raw.model.clone(),
-            messages: content::parse(raw.messages)?,
-            sampling,
-            max_tokens: 0,
             stop: parse_stop(raw.stop)?,
+            ..ChatRequest::new(raw.model.clone(), messages, sampling, 0)
         };
         Ok(Self {
             model: raw.model,
@@ -198,7 +196,7 @@ fn parse_stop(stop: Option<Stop>) -> Result<Vec<String>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cactus_protocol::Role;
+    use cactus_protocol::{Prompt, Role};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -255,8 +253,9 @@ mod tests {
         .unwrap();
         assert!(call.stream && call.include_usage);
         let request = call.into_request(100);
-        assert_eq!(request.messages[0].role, Role::System);
-        assert_eq!(request.messages[1].content, "ab");
+        let Prompt::Messages(messages) = &request.prompt else { panic!("a conversation") };
+        assert_eq!(messages[0].role, Role::System);
+        assert_eq!(messages[1].content, "ab");
         assert_eq!(request.max_tokens, 7);
         assert_eq!(request.stop, ["END"]);
         let sampling = request.sampling;
@@ -304,7 +303,7 @@ mod tests {
         ) {
             if let Ok(call) = with(json!({field: value})) {
                 let request = call.into_request(5);
-                prop_assert!(request.max_tokens >= 1 && !request.messages.is_empty());
+                prop_assert!(request.check().is_ok());
                 prop_assert!(request.prompt_tokens_bound() >= 1);
             }
         }

@@ -27,7 +27,7 @@ async fn the_other_node_answers(first: impl AsyncFnOnce(Node, cactus_protocol::f
         first(bad, task.clone()).await;
         let second = good.task().await;
         assert_ne!(second.task_id, task.task_id);
-        assert_eq!(second.request, task.request);
+        assert_eq!(second.work, task.work);
         good.answer(&app, &second, WORDS).await;
         // A node that leaves at once may take its last frames with it.
         (task, second, good)

@@ -104,6 +104,7 @@ async fn more_tokens_than_were_asked_for_pay_nothing() {
             sequence: 2,
             text: "x".into(),
             token_ids: vec![1; 199],
+            logprobs: vec![],
         }))
         .await;
     };

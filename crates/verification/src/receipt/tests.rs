@@ -21,6 +21,9 @@ fn honest(node: &SecretKey) -> (Observation, Receipt) {
         stopped: false,
         output_hash: Hash([6; 32]),
         delivered_tokens: 30,
+        unknown_tokens: 0,
+        token_ids_promised: true,
+        text_bytes: 90,
         first_delta_after: Some(Duration::from_millis(40)),
         done_after: Duration::from_millis(900),
     };
@@ -108,6 +111,25 @@ fn more_output_than_asked_for_is_refused_even_when_delivered() {
         r.output_tokens = 65;
     });
     assert_eq!(fault, Some(ReceiptFault::TokenCount));
+}
+
+#[test]
+fn promised_token_ids_are_owed() {
+    let fault = check(|o, _| o.unknown_tokens = 1);
+    assert_eq!(fault, Some(ReceiptFault::TokenIds));
+    let not_promised = check(|o, _| (o.unknown_tokens, o.token_ids_promised) = (30, false));
+    assert_eq!(not_promised, None);
+}
+
+#[test]
+fn no_more_tokens_without_an_id_are_billed_than_the_text_has_bytes() {
+    let unknown = |text_bytes| {
+        check(|o, _| {
+            (o.unknown_tokens, o.token_ids_promised, o.text_bytes) = (30, false, text_bytes)
+        })
+    };
+    assert_eq!(unknown(14), None);
+    assert_eq!(unknown(13), Some(ReceiptFault::TokenIds));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use cactus_protocol::{
     FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Receipt, SecretKey, ServerFrame,
     Signed, TaskId,
     frame::{
-        self, Advert, Challenge, Delta, Done, Failed, Failure, HardwareReport, Hello, ModelOffer,
-        Task,
+        self, Advert, Challenge, Delta, Done, Failed, Failure, Feature, HardwareReport, Hello,
+        ModelKind, ModelOffer, Task,
     },
 };
 use futures::{SinkExt, StreamExt};
@@ -57,6 +57,8 @@ impl Identity {
             revision: Hash([7; 32]),
             context_length: self.context,
             price: Price { prompt: self.price, output: self.price },
+            kind: ModelKind::Chat,
+            features: vec![Feature::TokenIds],
         };
         Hello {
             protocol_version: challenge.protocol_version,
@@ -161,6 +163,7 @@ impl Node {
             sequence,
             text: text.into(),
             token_ids: token_ids(sequence),
+            logprobs: vec![],
         }))
         .await;
     }
@@ -176,9 +179,9 @@ impl Node {
             server: cactus_protocol::Address::default(),
             operator: self.identity.operator.address(),
             node: self.identity.node.public(),
-            model: task.request.model.clone(),
+            model: task.work.model().to_owned(),
             model_revision: Hash([7; 32]),
-            request_hash: task.request.hash(),
+            request_hash: task.work.hash(),
             output_tokens: hasher.token_count(),
             output_hash: hasher.finish(),
             prompt_tokens: 5,
