@@ -17,26 +17,38 @@ use std::{
 pub enum Subject {
     /// Tokens per second against the memory's read bandwidth: sprout, and 100 million parameters.
     Engine,
-    /// Boot and transfers per second of the local chain.
+    /// Transfers and settlements per second of the local chain, time to commit, and boot.
     Chain,
+    /// Memory of the local chain under an hour of load; prints a line each minute.
+    Soak,
     /// What the network adds to the engine; time to ready and to the first answer.
     Network,
     /// Build time and binary sizes from an empty target directory.
     Build,
 }
 
-/// Measures one subject, or all but the build.
-pub fn run(subject: Option<Subject>) -> Result<()> {
+/// Measures one subject, or all but the build and the soak, which takes `minutes`.
+pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
     let usual = [Subject::Engine, Subject::Chain, Subject::Network];
     for subject in subject.map_or(usual.to_vec(), |only| vec![only]) {
         match subject {
             Subject::Engine => engine()?,
-            Subject::Chain => example("cactus-localnet", "chain_throughput", &["20000"])?,
+            Subject::Chain => chain()?,
+            Subject::Soak => chain_bench(&["soak", &minutes.to_string()])?,
             Subject::Network => example("cactus-cli", "network_latency", &["200"])?,
             Subject::Build => build()?,
         }
     }
     Ok(())
+}
+
+fn chain() -> Result<()> {
+    chain_bench(&["speed", "20000"])?;
+    chain_bench(&["boot", "100000"])
+}
+
+fn chain_bench(words: &[&str]) -> Result<()> {
+    example("cactus-localnet", "chain_bench", words)
 }
 
 fn engine() -> Result<()> {

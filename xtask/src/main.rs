@@ -18,6 +18,9 @@ enum Task {
     Bench {
         /// Only this one
         subject: Option<bench::Subject>,
+        /// How long the soak takes
+        #[arg(long, default_value_t = 60)]
+        minutes: u32,
     },
     /// Build, test or check the Move contracts
     Contracts {
@@ -28,7 +31,7 @@ enum Task {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
-        Task::Bench { subject } => bench::run(subject),
+        Task::Bench { subject, minutes } => bench::run(subject, minutes),
         Task::Contracts { action } => contracts::run(action),
     }
 }

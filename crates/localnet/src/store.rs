@@ -29,7 +29,7 @@ const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 /// The one key of `META`: BCS of [`Ledger`].
 const LEDGER: &str = "ledger";
 /// Bytes of the database that redb may keep in memory.
-const CACHE_BYTES: usize = 256 * 1024 * 1024;
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The store failed. The chain cannot go on writing; what was committed is safe.
 #[derive(Debug, thiserror::Error)]

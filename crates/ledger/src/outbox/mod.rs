@@ -14,6 +14,7 @@
 
 mod decide;
 mod pacing;
+mod probe;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,8 @@ use std::{fmt, sync::Arc};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 use worker::Worker;
+
+pub use probe::{Point, Probe};
 
 /// How many outcomes a slow subscriber may be behind before it has to ask [`outcome`] instead.
 const SETTLED_CAPACITY: usize = 1024;
@@ -185,8 +188,14 @@ impl Outbox {
     /// Carries intents to the chain until `shutdown`. Whatever is in flight then is found again by
     /// the next run. Exactly one run per account and database at a time.
     pub async fn run(&self, shutdown: CancellationToken) {
+        self.run_probed((), shutdown).await;
+    }
+
+    /// [`Outbox::run`], telling `probe` of each point at which a process may die: for tests that
+    /// let it.
+    pub async fn run_probed(&self, probe: impl Probe, shutdown: CancellationToken) {
         let worker = match self.worker() {
-            Ok(worker) => worker,
+            Ok(worker) => worker.probed(probe),
             Err(error) => {
                 tracing::error!(%error, "the outbox cannot sign");
                 return;

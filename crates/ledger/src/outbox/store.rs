@@ -1,7 +1,10 @@
 //! The table `outbox`: every change of an intent is one statement or one transaction here.
 //! It stores decisions and never makes one.
 
-use super::{Backlog, IntentId, Outcome};
+use super::{
+    Backlog, IntentId, Outcome,
+    probe::{Point, Probe},
+};
 use crate::call::Call;
 use aptos_sdk::transaction::SignedTransaction;
 use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
@@ -143,6 +146,7 @@ pub(crate) async fn ready(pool: &SqlitePool, limit: usize) -> Result<Vec<Ready>,
 pub(crate) async fn mark_submitted(
     pool: &SqlitePool,
     signed: &[Stored],
+    probe: &impl Probe,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = pool.begin().await?;
     for intent in signed {
@@ -161,6 +165,7 @@ pub(crate) async fn mark_submitted(
         .execute(&mut *transaction)
         .await?;
         exactly_one(changed.rows_affected())?;
+        probe.reached(Point::WhileStoring);
     }
     transaction.commit().await
 }

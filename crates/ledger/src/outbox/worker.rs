@@ -6,6 +6,7 @@ use super::{
     IntentId, Outcome, Settled,
     decide::{self, Action, Around, Flight},
     pacing::Pacing,
+    probe::{Point, Probe},
     store::{self, Ready, Stored},
 };
 use crate::{
@@ -76,8 +77,9 @@ impl InFlight {
     }
 }
 
-pub(crate) struct Worker<C> {
+pub(crate) struct Worker<C, P = ()> {
     chain: C,
+    probe: P,
     pool: SqlitePool,
     signer: Signer,
     settled: broadcast::Sender<Settled>,
@@ -94,7 +96,15 @@ impl<C: Chain> Worker<C> {
         signer: Signer,
         settled: broadcast::Sender<Settled>,
     ) -> Self {
-        Self { chain, pool, signer, settled, in_flight: None, floor: 0 }
+        Self { chain, probe: (), pool, signer, settled, in_flight: None, floor: 0 }
+    }
+}
+
+impl<C: Chain, P: Probe> Worker<C, P> {
+    /// The same worker, watched.
+    pub(crate) fn probed<Q: Probe>(self, probe: Q) -> Worker<C, Q> {
+        let Self { chain, probe: _, pool, signer, settled, in_flight, floor } = self;
+        Worker { chain, probe, pool, signer, settled, in_flight, floor }
     }
 
     /// Passes until `shutdown`, which may cut a pass short.
@@ -224,12 +234,14 @@ impl<C: Chain> Worker<C> {
         match decide::after_look(one.flight(), around, lookup) {
             Action::Wait => Ok(Some(one)),
             Action::Resend => {
-                let answer = self.chain.submit(&one.stored.transaction).await;
+                let answer = self.submit(&one.stored).await;
                 note_submission(&mut one, answer, around, effect);
                 Ok(Some(one))
             }
             Action::Release => {
+                self.probe.reached(Point::BeforeReleasing);
                 store::mark_pending(&self.pool, &one.stored).await?;
+                self.probe.reached(Point::AfterReleasing);
                 tracing::info!(id = %one.stored.id, hash = one.stored.hash, "expired, will be signed anew");
                 effect.moved = true;
                 Ok(None)
@@ -284,7 +296,9 @@ impl<C: Chain> Worker<C> {
     }
 
     async fn finish(&self, id: &IntentId, outcome: Outcome) -> Result<(), sqlx::Error> {
+        self.probe.reached(Point::BeforeSettling);
         store::mark_final(&self.pool, id, &outcome).await?;
+        self.probe.reached(Point::AfterSettling);
         match &outcome {
             Outcome::Confirmed { hash, version, .. } => {
                 tracing::info!(%id, hash, version, "confirmed");
@@ -310,11 +324,13 @@ impl<C: Chain> Worker<C> {
         }
         let taken: Vec<_> = in_flight.iter().map(|one| one.stored.sequence_number).collect();
         let signed = self.sign_all(ready, &taken, around).await?;
-        store::mark_submitted(&self.pool, &signed).await?;
+        self.probe.reached(Point::BeforeStoring);
+        store::mark_submitted(&self.pool, &signed, &self.probe).await?;
+        self.probe.reached(Point::AfterStoring);
         effect.moved = true;
-        let chain = &self.chain;
+        let this = &*self;
         let sent: Vec<_> = stream::iter(signed)
-            .map(async |stored| (chain.submit(&stored.transaction).await, stored))
+            .map(async |stored| (this.submit(&stored).await, stored))
             .buffered(MAX_REQUESTS)
             .collect()
             .await;
@@ -324,6 +340,13 @@ impl<C: Chain> Worker<C> {
             in_flight.push(one);
         }
         Ok(effect)
+    }
+
+    async fn submit(&self, stored: &Stored) -> Result<(), ChainError> {
+        self.probe.reached(Point::BeforeSubmitting);
+        let answer = self.chain.submit(&stored.transaction).await;
+        self.probe.reached(Point::AfterSubmitting);
+        answer
     }
 
     /// Signs in order with the lowest free numbers. What has no form on this chain ends here.
