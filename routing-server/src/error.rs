@@ -1,6 +1,7 @@
 //! What goes wrong with an API call, and the one place that turns it into an HTTP answer in
 //! OpenAI's shape. Internal causes go to the log under a trace id, never to the client.
 
+use crate::trace;
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
     http::{StatusCode, header},
@@ -48,6 +49,18 @@ pub enum ApiError {
     TooLarge {
         /// The limit in bytes.
         limit: usize,
+    },
+    /// Send another kind of body.
+    #[error("the body must be {wanted}")]
+    MediaType {
+        /// What is read here.
+        wanted: &'static str,
+    },
+    /// Use another method.
+    #[error("this endpoint takes {allowed}")]
+    Method {
+        /// The methods that there are.
+        allowed: String,
     },
     /// Authenticate.
     #[error("{0}")]
@@ -130,6 +143,14 @@ impl ApiError {
             Self::TooLarge { .. } => {
                 of(StatusCode::PAYLOAD_TOO_LARGE, "invalid_request_error", "body_too_large")
             }
+            Self::MediaType { .. } => of(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "invalid_request_error",
+                "unsupported_media_type",
+            ),
+            Self::Method { .. } => {
+                of(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed")
+            }
             Self::Unauthenticated(_) => {
                 of(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
             }
@@ -156,10 +177,15 @@ impl ApiError {
         }
     }
 
-    /// The JSON object under `error`, logged under its trace id.
+    /// The JSON object under `error`, logged under its trace id: that of the request at hand, which
+    /// its header X-Request-Id repeats.
     pub fn to_json(&self) -> Value {
+        self.to_json_of(&trace::id())
+    }
+
+    /// [`Self::to_json`] of the request with this id.
+    pub fn to_json_of(&self, trace_id: &str) -> Value {
         let shape = self.shape();
-        let trace_id = hex::encode(rand::random::<[u8; 8]>());
         if shape.status.is_server_error() {
             tracing::error!(trace_id, code = shape.code, cause = ?self, "request failed");
         } else {
@@ -185,6 +211,9 @@ impl ResponseError for ApiError {
         let mut response = HttpResponseBuilder::new(status);
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             response.insert_header((header::RETRY_AFTER, "1"));
+        }
+        if let Self::Method { allowed } = self {
+            response.insert_header((header::ALLOW, allowed.as_str()));
         }
         if status == StatusCode::UNAUTHORIZED {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer, Cactus"));

@@ -11,6 +11,15 @@ use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+tokio::task_local! {
+    static ID: String;
+}
+
+/// The id of the request that is handled now; a fresh one outside of requests.
+pub fn id() -> String {
+    ID.try_with(String::clone).unwrap_or_else(|_| hex::encode(rand::random::<[u8; 8]>()))
+}
+
 /// Wraps every request.
 pub async fn trace(
     request: ServiceRequest,
@@ -23,7 +32,8 @@ pub async fn trace(
         method = %request.method(),
         path = request.path(),
     );
-    let mut response = next.call(request).instrument(span).await?;
+    let handling = next.call(request).instrument(span);
+    let mut response = ID.scope(id.clone(), handling).await?;
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -2,8 +2,8 @@
 //! gathers the observation; the judgement is the verification crate's.
 
 use cactus_protocol::{
-    Address, ChatRequest, Feature, FinishReason, OutputHasher, PublicKey, Receipt, Scope, Signed,
-    TaskId, Verified, frame::ModelOffer, task::Delivery,
+    Address, Feature, FinishReason, OutputHasher, PublicKey, Receipt, Scope, Signed, TaskId,
+    Verified, Work, frame::ModelOffer, task::Delivery,
 };
 use cactus_verification::{Observation, ReceiptFault, check_receipt};
 use std::time::Duration;
@@ -55,11 +55,11 @@ pub struct Proof {
 /// [`ReceiptFault`]: pay nothing.
 pub fn verify(
     scope: Scope,
-    request: &ChatRequest,
+    work: &Work,
     (assigned, received): (&Assigned, Received),
     receipt: Signed<Receipt>,
 ) -> Result<Proof, ReceiptFault> {
-    let observed = observe(request, assigned, received);
+    let observed = observe(work, assigned, received);
     let receipt_hash = receipt.hash();
     // A receipt always has a JSON form; without one it is kept by its hash alone.
     let json = serde_json::to_string(&receipt).unwrap_or_default();
@@ -73,19 +73,19 @@ pub fn verify(
     Ok(Proof { receipt, delivery, json })
 }
 
-fn observe(request: &ChatRequest, assigned: &Assigned, received: Received) -> Observation {
+fn observe(work: &Work, assigned: &Assigned, received: Received) -> Observation {
     Observation {
         task_id: assigned.task_id,
         server: assigned.server,
         operator: assigned.operator,
         node: assigned.node,
-        model: request.model.clone(),
+        model: work.model().to_owned(),
         model_revision: assigned.offer.revision,
         price: assigned.offer.price,
-        request_hash: request.hash(),
-        prompt_tokens_bound: request.prompt_tokens_bound(),
-        max_tokens: request.max_tokens,
-        context_length: assigned.offer.context_length,
+        request_hash: work.hash(),
+        prompt_tokens_bound: work.prompt_tokens_bound(),
+        max_tokens: work.max_tokens(),
+        context_length: context_length(work, &assigned.offer),
         finish_reason: received.finish_reason,
         stopped: received.stopped,
         delivered_tokens: received.output.token_count(),
@@ -95,5 +95,16 @@ fn observe(request: &ChatRequest, assigned: &Assigned, received: Received) -> Ob
         output_hash: received.output.finish(),
         first_delta_after: received.first_delta_after,
         done_after: received.done_after,
+    }
+}
+
+/// The context bounds each prompt: of embeddings there are several.
+fn context_length(work: &Work, offer: &ModelOffer) -> u32 {
+    match work {
+        Work::Chat(_) => offer.context_length,
+        Work::Embed(request) => {
+            let inputs = u32::try_from(request.inputs.len()).unwrap_or(u32::MAX);
+            offer.context_length.saturating_mul(inputs)
+        }
     }
 }

@@ -32,7 +32,7 @@ pub fn check(needs: &Needs, node: &NodeView, bounds: &Bounds) -> Result<Octas, I
     let same_revision = needs.revision.is_none_or(|r| r == offer.revision);
     require(offer.id == needs.model && same_revision, Ineligible::OtherModel)?;
     require(needs.max_tokens < offer.context_length, Ineligible::ContextTooShort)?;
-    let prompt_tokens = needs.prompt_tokens.min(offer.context_length);
+    let prompt_tokens = needs.prompt_tokens.min(offer.context_length.saturating_mul(needs.prompts));
     let lock = offer
         .price
         .ceiling(prompt_tokens, needs.max_tokens)

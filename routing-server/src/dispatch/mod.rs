@@ -27,6 +27,8 @@ pub struct Needs {
     pub revision: Option<Hash>,
     /// Upper bound of the prompt's length in tokens.
     pub prompt_tokens: u32,
+    /// How many prompts these are; a node's context bounds each.
+    pub prompts: u32,
     /// The most tokens to produce.
     pub max_tokens: u32,
     /// The most that one task may lock.

@@ -12,6 +12,7 @@ fn needs() -> Needs {
         model: "sprout".into(),
         revision: None,
         prompt_tokens: 100,
+        prompts: 1,
         max_tokens: 100,
         max_lock: Octas(u64::MAX),
     }

@@ -123,6 +123,11 @@ impl Attempt {
                 Some(LinkEvent::Delta(delta)) => {
                     self.pass_on(app, delivery, (progress, delta)).await?;
                 }
+                Some(LinkEvent::Embedded(embedded)) => {
+                    progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
+                    progress.output.update_values(&embedded.values);
+                    delivery.vectors(&embedded.values);
+                }
                 Some(LinkEvent::Done(done)) => return Ok(done),
                 Some(LinkEvent::Failed(failed)) => {
                     return Err(Failure::of_frame(failed, self.fits));
@@ -147,6 +152,9 @@ impl Attempt {
                 match subscription.next().await {
                     Some(LinkEvent::Delta(delta)) => {
                         progress.output.update(&delta.token_ids, &delta.text);
+                    }
+                    Some(LinkEvent::Embedded(embedded)) => {
+                        progress.output.update_values(&embedded.values);
                     }
                     Some(LinkEvent::Done(done)) => return Ok(done),
                     Some(LinkEvent::Violation(violation)) => {
@@ -196,7 +204,8 @@ impl Attempt {
         progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
         progress.output.update(&delta.token_ids, &delta.text);
         let waiting_since = Instant::now();
-        let passed = delivery.part(self.served(), delta.text, self.deadline(app)).await;
+        let part = (delta.text, delta.logprobs);
+        let passed = delivery.part(self.served(), part, self.deadline(app)).await;
         progress.blocked += waiting_since.elapsed();
         passed.map_err(|undeliverable| match undeliverable {
             Undeliverable::Gone => Failure::ClientGone,

@@ -1,8 +1,11 @@
 //! The way from an exchange back to its HTTP request: events as they come, or all at once when
 //! the answer stands. It notices at once when the client leaves.
 
-use crate::{error::ApiError, openai::response::Usage};
-use cactus_protocol::{FinishReason, PublicKey, TaskId};
+use crate::{
+    error::ApiError,
+    openai::response::{Output, Usage},
+};
+use cactus_protocol::{FinishReason, PublicKey, TaskId, frame::TokenLogprob};
 use serde_json::Value;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -30,8 +33,8 @@ pub struct Finished {
     pub usage: Usage,
     /// The `cactus` object.
     pub cactus: Value,
-    /// The text, unless it was streamed.
-    pub text: String,
+    /// What came, unless it was streamed.
+    pub output: Output,
 }
 
 /// From an exchange to its HTTP request.
@@ -40,7 +43,12 @@ pub enum Reply {
     /// The first token came; streams only.
     Started(Served),
     /// More text; streams only.
-    Text(String),
+    Part {
+        /// The text.
+        text: String,
+        /// Of its tokens, when the request asked for them.
+        logprobs: Vec<TokenLogprob>,
+    },
     /// The end.
     Finished(Box<Finished>),
     /// There is no answer, or no more of it.
@@ -62,13 +70,13 @@ pub struct Delivery {
     replies: mpsc::Sender<Reply>,
     streams: bool,
     started: bool,
-    text: String,
+    output: Output,
 }
 
 /// Both halves.
 pub fn channel(streams: bool) -> (Delivery, mpsc::Receiver<Reply>) {
     let (replies, receiver) = mpsc::channel(CAPACITY);
-    let delivery = Delivery { replies, streams, started: false, text: String::new() };
+    let delivery = Delivery { replies, streams, started: false, output: Output::default() };
     (delivery, receiver)
 }
 
@@ -85,7 +93,7 @@ impl Delivery {
 
     /// Forgets what another node said.
     pub fn restart(&mut self) {
-        self.text.clear();
+        self.output = Output::default();
     }
 
     /// Part of an answer came.
@@ -95,30 +103,40 @@ impl Delivery {
     pub async fn part(
         &mut self,
         served: Served,
-        text: String,
+        (text, logprobs): (String, Vec<TokenLogprob>),
         deadline: Instant,
     ) -> Result<(), Undeliverable> {
         if !self.streams {
-            self.text.push_str(&text);
+            self.output.text.push_str(&text);
+            self.output.logprobs.extend(logprobs);
             return Ok(());
         }
         if !self.started {
             self.started = true;
             self.send(Reply::Started(served), deadline).await?;
         }
-        if text.is_empty() {
+        if text.is_empty() && logprobs.is_empty() {
             return Ok(());
         }
-        self.send(Reply::Text(text), deadline).await
+        self.send(Reply::Part { text, logprobs }, deadline).await
+    }
+
+    /// Vectors came. They are delivered at the end, all together.
+    pub fn vectors(&mut self, values: &[u32]) {
+        self.output.values.extend_from_slice(values);
+    }
+
+    /// What was kept until the end.
+    pub fn take_output(&mut self) -> Output {
+        std::mem::take(&mut self.output)
     }
 
     /// The answer stands. Nobody waits for a client that left.
-    pub async fn finish(&mut self, mut finished: Finished, deadline: Instant) {
+    pub async fn finish(&mut self, finished: Finished, deadline: Instant) {
         let started = self.started || !self.streams;
         if !started {
             let _ = self.send(Reply::Started(finished.served), deadline).await;
         }
-        finished.text = std::mem::take(&mut self.text);
         let _ = self.send(Reply::Finished(Box::new(finished)), deadline).await;
     }
 

@@ -10,7 +10,7 @@ use crate::{
     verify::Assigned,
 };
 use cactus_protocol::{
-    Address, Hash, TaskId, Work,
+    Address, Hash, TaskId,
     frame::{INITIAL_CREDITS, Task},
 };
 use std::{sync::Arc, time::Instant};
@@ -90,7 +90,7 @@ impl Exchange {
     fn task(&self, task_id: TaskId, choice: &Choice) -> Task {
         Task {
             task_id,
-            work: Work::Chat(self.request.clone()),
+            work: self.work.clone(),
             deadline_ms: self.wanted_for_ms(),
             priority: self.preferences.priority,
             price: choice.view.offer.price,
@@ -115,7 +115,7 @@ impl Exchange {
             order: Arc::clone(&self.order),
             operator: choice.view.operator,
             node: choice.view.node,
-            model: self.request.model.clone(),
+            model: self.work.model().to_owned(),
             lock: choice.lock,
             price: choice.view.offer.price,
             deadline_seconds: created_ms / 1000 + lock_seconds,
@@ -127,7 +127,7 @@ impl Exchange {
 
     /// Whether the prompt fits the node's context whatever its tokenizer does.
     fn fits(&self, choice: &Choice) -> bool {
-        let bound = self.request.prompt_tokens_bound();
+        let bound = self.work.prompt_tokens_bound();
         bound < choice.view.offer.context_length
     }
 }

@@ -8,7 +8,7 @@ mod launch;
 mod plan;
 
 pub use delivery::{Finished, Reply, Served};
-pub use plan::rules;
+pub use plan::{quote, rules};
 
 use crate::{
     app::App,
@@ -16,14 +16,14 @@ use crate::{
     error::ApiError,
     link::unix_ms,
     metrics::Metrics,
-    openai::{ChatCall, preferences::Preferences, response::Usage},
+    openai::{Call, preferences::Preferences, response::Usage},
     settlement::Closing,
     statistics::Timing,
     streams::Stream,
     verify::{self, Proof},
 };
 use attempt::{Attempt, Ended, Times};
-use cactus_protocol::{ChatRequest, FinishReason, SignedOrder, TaskEvent, TaskId};
+use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work};
 use delivery::Delivery;
 use failure::Failure;
 use plan::{Choice, Plan};
@@ -40,7 +40,7 @@ use tracing::Instrument;
 struct Exchange {
     app: Arc<App>,
     order: Arc<SignedOrder>,
-    request: ChatRequest,
+    work: Work,
     preferences: Preferences,
     choices: VecDeque<Choice>,
     candidates: Value,
@@ -56,7 +56,7 @@ struct Exchange {
 pub async fn start(
     app: &Arc<App>,
     payer: &Payer,
-    (call, received_at): (ChatCall, Instant),
+    (call, received_at): (Call, Instant),
 ) -> Result<mpsc::Receiver<Reply>, ApiError> {
     if app.stopping.is_cancelled() {
         return Err(ApiError::Draining);
@@ -65,13 +65,13 @@ pub async fn start(
     let limits = &app.config.limits;
     let limits = (limits.streams, limits.streams_per_payer);
     let stream = app.streams.enter(payer.client(), limits)?;
-    let (delivery, replies) = delivery::channel(call.stream);
+    let (delivery, replies) = delivery::channel(call.streams);
     let preferences = call.preferences.clone();
-    let Plan { request, choices, candidates } = plan::plan(app, call, &order)?;
+    let Plan { work, choices, candidates } = plan::plan(app, call, &order)?;
     let mut exchange = Exchange {
         app: Arc::clone(app),
         order,
-        request,
+        work,
         preferences,
         choices,
         candidates,
@@ -82,7 +82,7 @@ pub async fn start(
     let first = exchange.launch().await?;
     let added = received_at.elapsed().as_secs_f64();
     app.metrics.added_latency.observe(added);
-    let span = tracing::info_span!("exchange", model = exchange.request.model);
+    let span = tracing::info_span!("exchange", model = exchange.work.model());
     app.exchanges.spawn_on(exchange.run(first).instrument(span), &app.runtime);
     Ok(replies)
 }
@@ -149,7 +149,7 @@ impl Exchange {
         let verified = result.and_then(|(received, receipt)| {
             let reason = received.finish_reason;
             let observed = (&attempt.assigned, received);
-            verify::verify(self.app.scope, &self.request, observed, receipt)
+            verify::verify(self.app.scope, &self.work, observed, receipt)
                 .map(|proof| (proof, reason))
                 .map_err(Failure::NotVerified)
         });
@@ -180,6 +180,13 @@ impl Exchange {
         let patience = if reason == FinishReason::Cancelled { 1 } else { 60 };
         let deadline = Instant::now() + Duration::from_secs(patience);
         let delivery = proof.delivery;
+        let finished = Finished {
+            served: attempt.served(),
+            reason,
+            usage: Usage::new(delivery.prompt_tokens, delivery.output_tokens),
+            cactus: self.describe(attempt, times),
+            output: self.delivery.take_output(),
+        };
         let closing = Closing {
             receipt: Some(proof.json),
             ..closing(TaskEvent::Deliver(delivery), &"verified", times)
@@ -189,13 +196,6 @@ impl Exchange {
             let error = ApiError::Internal(anyhow::anyhow!("the payment could not be stored"));
             return self.delivery.fail(error, deadline).await;
         }
-        let finished = Finished {
-            served: attempt.served(),
-            reason,
-            usage: Usage::new(delivery.prompt_tokens, delivery.output_tokens),
-            cactus: self.describe(attempt, times),
-            text: String::new(),
-        };
         self.delivery.finish(finished, deadline).await;
     }
 

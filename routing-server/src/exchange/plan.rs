@@ -6,9 +6,9 @@ use crate::{
     dispatch::{self, Bounds, Candidate, Ineligible, Needs, NodeView, Rules},
     error::{ApiError, Invalid},
     nodes::Node,
-    openai::ChatCall,
+    openai::Call,
 };
-use cactus_protocol::{ChatRequest, Octas, SignedOrder};
+use cactus_protocol::{Feature, ModelKind, Octas, SignedOrder, Work, frame::ModelOffer};
 use serde_json::{Value, json};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -30,7 +30,7 @@ pub struct Choice {
 #[derive(Debug)]
 pub struct Plan {
     /// What is asked.
-    pub request: ChatRequest,
+    pub work: Work,
     /// Whom to try, in order.
     pub choices: VecDeque<Choice>,
     /// Everyone who was looked at, with the reasons.
@@ -41,22 +41,9 @@ pub struct Plan {
 ///
 /// # Errors
 /// An unknown model, a limit over its context, or nobody who may answer now.
-pub fn plan(app: &App, call: ChatCall, order: &SignedOrder) -> Result<Plan, ApiError> {
-    let nodes = app.nodes.of_model(&call.model);
-    let now = Instant::now();
-    let view = |node: Arc<Node>| Some((app.nodes.view(&node, &call.model, now)?, node));
-    let (views, nodes): (Vec<_>, Vec<_>) = nodes.into_iter().filter_map(view).unzip();
-    let context = views.iter().map(|view| view.offer.context_length).max();
-    let context = context.ok_or_else(|| ApiError::UnknownModel(call.model.clone()))?;
-    let request = bounded_request(app, call, context)?;
-    let needs = Needs {
-        model: request.model.clone(),
-        revision: app.config.models.get(&request.model).copied(),
-        prompt_tokens: request.prompt_tokens_bound(),
-        max_tokens: request.max_tokens,
-        max_lock: order.order.max_per_task.min(MAX_LOCK),
-    };
-    let ranking = dispatch::rank(&needs, &views, &rules(app, now), &mut rand::rng());
+pub fn plan(app: &App, call: Call, order: &SignedOrder) -> Result<Plan, ApiError> {
+    let limit = order.order.max_per_task.min(MAX_LOCK);
+    let Looked { work, needs, nodes, views, ranking } = look(app, call, limit)?;
     if ranking.order.is_empty() {
         return Err(nobody(&needs, &ranking.ineligible));
     }
@@ -66,7 +53,107 @@ pub fn plan(app: &App, call: ChatCall, order: &SignedOrder) -> Result<Plan, ApiE
         view: views[candidate.index].clone(),
         lock: candidate.lock,
     };
-    Ok(Plan { request, choices: ranking.order.into_iter().map(choice).collect(), candidates })
+    Ok(Plan { work, choices: ranking.order.into_iter().map(choice).collect(), candidates })
+}
+
+/// What a request would cost where, without anything being reserved.
+///
+/// # Errors
+/// As [`plan`], but that nobody may answer now is no error.
+pub fn quote(app: &App, call: Call, limit: Octas) -> Result<Value, ApiError> {
+    let Looked { work, needs, views, ranking, .. } = look(app, call, limit.min(MAX_LOCK))?;
+    let mut quote = describe(&views, &ranking);
+    let locks = || ranking.order.iter().map(|candidate| candidate.lock);
+    let fields = json!({
+        "object": "quote",
+        "model": work.model(),
+        "prompt_tokens_at_most": needs.prompt_tokens,
+        "max_tokens": needs.max_tokens,
+        "least_octas": locks().min(),
+        "most_octas": locks().max(),
+    });
+    if let (Value::Object(quote), Value::Object(fields)) = (&mut quote, fields) {
+        quote.extend(fields);
+    }
+    Ok(quote)
+}
+
+struct Looked {
+    work: Work,
+    needs: Needs,
+    nodes: Vec<Arc<Node>>,
+    views: Vec<NodeView>,
+    ranking: dispatch::Ranking,
+}
+
+fn look(app: &App, call: Call, max_lock: Octas) -> Result<Looked, ApiError> {
+    let model = call.work().model().to_owned();
+    let now = Instant::now();
+    let nodes = app.nodes.of_model(&model);
+    let view = |node: Arc<Node>| Some((app.nodes.view(&node, &model, now)?, node));
+    let (views, nodes): (Vec<_>, Vec<_>) = nodes.into_iter().filter_map(view).unzip();
+    let context = views.iter().map(|view| view.offer.context_length).max();
+    let context = context.ok_or_else(|| ApiError::UnknownModel(model.clone()))?;
+    let (views, nodes) = that_can(call.work(), views, nodes)?;
+    let work = bounded_work(app, call, context)?;
+    let needs = Needs {
+        revision: app.config.models.get(&model).copied(),
+        model,
+        prompt_tokens: work.prompt_tokens_bound(),
+        prompts: prompts(&work),
+        max_tokens: work.max_tokens(),
+        max_lock,
+    };
+    let ranking = dispatch::rank(&needs, &views, &rules(app, now), &mut rand::rng());
+    Ok(Looked { work, needs, nodes, views, ranking })
+}
+
+/// The nodes whose engines do what the work needs.
+fn that_can(
+    work: &Work,
+    views: Vec<NodeView>,
+    nodes: Vec<Arc<Node>>,
+) -> Result<(Vec<NodeView>, Vec<Arc<Node>>), ApiError> {
+    let features = match work {
+        Work::Chat(request) => request.needed_features(),
+        Work::Embed(_) => Vec::new(),
+    };
+    let both = views.into_iter().zip(nodes);
+    let (views, nodes): (Vec<_>, Vec<_>) =
+        both.filter(|(view, _)| can(work, &view.offer, &features)).unzip();
+    if views.is_empty() { Err(not_served(work, &features).into()) } else { Ok((views, nodes)) }
+}
+
+fn can(work: &Work, offer: &ModelOffer, features: &[Feature]) -> bool {
+    let makes_it = match (work, offer.kind) {
+        (Work::Chat(_), kind) => kind == ModelKind::Chat,
+        (Work::Embed(_), kind) => kind != ModelKind::Chat,
+    };
+    makes_it && offer.has_features(features)
+}
+
+/// No engine here does it: the client has to ask for something else.
+fn not_served(work: &Work, features: &[Feature]) -> Invalid {
+    let name = |feature: &Feature| match feature {
+        Feature::Logprobs => ("logprobs", "log probabilities"),
+        Feature::JsonObject | Feature::JsonSchema => ("response_format", "answers in this format"),
+        Feature::TextPrompt => ("prompt", "prompts without a template"),
+        Feature::TokenIds | Feature::Resume => ("model", "what is asked"),
+    };
+    let (param, what) = match (work, features.first()) {
+        (Work::Chat(_), Some(feature)) => name(feature),
+        (Work::Chat(_), None) => ("model", "text"),
+        (Work::Embed(_), _) => ("model", "embeddings"),
+    };
+    Invalid::unsupported(param, format!("no node serves {what} with `{}` now", work.model()))
+}
+
+/// How many prompts there are, each of which the context bounds.
+fn prompts(work: &Work) -> u32 {
+    match work {
+        Work::Chat(_) => 1,
+        Work::Embed(request) => u32::try_from(request.inputs.len()).unwrap_or(u32::MAX),
+    }
 }
 
 /// The rules of every choice.
@@ -78,7 +165,7 @@ pub fn rules(app: &App, now: Instant) -> Rules<'_> {
     Rules { bounds, weights: &app.config.weights, now }
 }
 
-fn bounded_request(app: &App, call: ChatCall, context: u32) -> Result<ChatRequest, ApiError> {
+fn bounded_work(app: &App, call: Call, context: u32) -> Result<Work, ApiError> {
     let most = context.saturating_sub(1);
     if let Some(asked) = call.max_tokens.filter(|asked| *asked > most) {
         return Err(ApiError::Invalid(Invalid {
@@ -91,7 +178,7 @@ fn bounded_request(app: &App, call: ChatCall, context: u32) -> Result<ChatReques
         }));
     }
     let default = app.config.limits.default_max_tokens.min(most);
-    Ok(call.into_request(default))
+    Ok(call.bounded(default))
 }
 
 /// Why nobody may answer: what the client can change comes first.

@@ -1,8 +1,11 @@
-//! The rules for the deltas of one task: in sequence, within credit, never more tokens than asked
-//! for, nor more text than those can hold. Pure.
+//! The rules for the parts of one task's answer: in sequence, within credit, never more tokens or
+//! vectors than asked for, nor more text than tokens can hold. Pure.
 
 use super::Start;
-use cactus_protocol::frame::Delta;
+use cactus_protocol::{
+    FinishReason, ModelKind, Work,
+    frame::{Delta, Embedded, ModelOffer},
+};
 
 /// More bytes of text than any token of a known vocabulary has.
 const BYTES_PER_TOKEN: usize = 4096;
@@ -26,9 +29,15 @@ pub enum Violation {
     /// A delta with neither tokens nor text, or with other log probabilities than were asked for.
     #[error("a delta was empty or its parts do not fit together")]
     MalformedDelta,
-    /// Vectors where text was asked for.
-    #[error("vectors came for a task that asked for text")]
+    /// Vectors where text was asked for, or the other way round.
+    #[error("the answer is of another kind than was asked for")]
     OtherKind,
+    /// Vectors of another length than the offer's, broken ones, or too many.
+    #[error("the vectors are malformed or more than were asked for")]
+    MalformedVectors,
+    /// The answer ended before every input had its vector.
+    #[error("the answer ended before every vector had come")]
+    VectorsMissing,
     /// More text than the tokens that were asked for can hold.
     #[error("more than {limit} bytes of text came")]
     TooMuchText {
@@ -43,23 +52,71 @@ pub enum Violation {
     },
 }
 
+/// What may come of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Text.
+    Text {
+        /// The most tokens.
+        max_tokens: u32,
+        /// Alternatives per token, if log probabilities were asked for.
+        logprobs: Option<u8>,
+    },
+    /// Vectors.
+    Vectors {
+        /// How many.
+        count: usize,
+        /// Numbers in each.
+        dimensions: u32,
+    },
+}
+
+impl Wanted {
+    /// By this work at the node with these offers.
+    pub fn of(work: &Work, offers: &[ModelOffer]) -> Self {
+        match work {
+            Work::Chat(request) => {
+                Self::Text { max_tokens: request.max_tokens, logprobs: request.logprobs }
+            }
+            Work::Embed(request) => {
+                let offer = offers.iter().find(|offer| offer.id == request.model);
+                let dimensions = match offer.map(|offer| offer.kind) {
+                    Some(ModelKind::Embedding { dimensions }) => dimensions,
+                    Some(ModelKind::Chat) | None => 0,
+                };
+                Self::Vectors { count: request.inputs.len(), dimensions }
+            }
+        }
+    }
+}
+
 /// Where one task's stream stands.
 #[derive(Debug)]
 pub struct Flow {
     next_sequence: u32,
     credits: u32,
-    tokens_left: u32,
-    max_tokens: u32,
+    /// Tokens or vectors that may still come.
+    left: usize,
     text_bytes: usize,
-    logprobs: Option<u8>,
+    wanted: Wanted,
 }
 
 impl Flow {
     /// A stream that has not begun.
     pub fn new(start: &Start) -> Self {
-        let (credits, max_tokens, logprobs) = (start.credits, start.max_tokens, start.logprobs);
-        let tokens_left = max_tokens;
-        Self { next_sequence: 0, credits, tokens_left, max_tokens, text_bytes: 0, logprobs }
+        let left = match start.wanted {
+            Wanted::Text { max_tokens, .. } => usize::try_from(max_tokens).unwrap_or(usize::MAX),
+            Wanted::Vectors { count, .. } => count,
+        };
+        let (credits, wanted) = (start.credits, start.wanted);
+        Self { next_sequence: 0, credits, left, text_bytes: 0, wanted }
+    }
+
+    /// Whether the answer may end here: every input must have its vector, unless this server said
+    /// stop.
+    pub fn may_end(&self, reason: FinishReason) -> bool {
+        let is_whole = !matches!(self.wanted, Wanted::Vectors { .. }) || self.left == 0;
+        is_whole || reason == FinishReason::Cancelled
     }
 
     /// More deltas may come.
@@ -72,23 +129,18 @@ impl Flow {
     /// # Errors
     /// [`Violation`]; the stream is then over.
     pub fn accept(&mut self, delta: &Delta) -> Result<(), Violation> {
-        if delta.sequence != self.next_sequence {
-            return Err(Violation::SequenceGap {
-                expected: self.next_sequence,
-                got: delta.sequence,
-            });
-        }
-        if !delta.is_well_formed(self.logprobs) {
+        let Wanted::Text { max_tokens, logprobs } = self.wanted else {
+            return Err(Violation::OtherKind);
+        };
+        self.check_sequence(delta.sequence)?;
+        if !delta.is_well_formed(logprobs) {
             return Err(Violation::MalformedDelta);
         }
-        self.credits = self.credits.checked_sub(1).ok_or(Violation::NoCredit)?;
-        let limit = self.max_tokens;
-        self.tokens_left = u32::try_from(delta.token_ids.len())
-            .ok()
-            .and_then(|tokens| self.tokens_left.checked_sub(tokens))
-            .ok_or(Violation::TooManyTokens { limit })?;
+        self.take_credit()?;
+        let left = self.left.checked_sub(delta.token_ids.len());
+        self.left = left.ok_or(Violation::TooManyTokens { limit: max_tokens })?;
         self.text_bytes += delta.text.len();
-        let limit = self.text_limit();
+        let limit = text_limit(max_tokens);
         if self.text_bytes > limit {
             return Err(Violation::TooMuchText { limit });
         }
@@ -96,10 +148,40 @@ impl Flow {
         Ok(())
     }
 
-    fn text_limit(&self) -> usize {
-        let tokens = usize::try_from(self.max_tokens).unwrap_or(usize::MAX);
-        tokens.saturating_mul(BYTES_PER_TOKEN).min(MAX_TEXT_BYTES)
+    /// Vectors came.
+    ///
+    /// # Errors
+    /// [`Violation`]; the stream is then over.
+    pub fn accept_vectors(&mut self, vectors: &Embedded) -> Result<(), Violation> {
+        let Wanted::Vectors { dimensions, .. } = self.wanted else {
+            return Err(Violation::OtherKind);
+        };
+        self.check_sequence(vectors.sequence)?;
+        if !vectors.is_well_formed() || vectors.dimensions != dimensions {
+            return Err(Violation::MalformedVectors);
+        }
+        self.take_credit()?;
+        let length = usize::try_from(dimensions).unwrap_or(usize::MAX);
+        let count = vectors.values.len().checked_div(length).unwrap_or(usize::MAX);
+        self.left = self.left.checked_sub(count).ok_or(Violation::MalformedVectors)?;
+        self.next_sequence = self.next_sequence.wrapping_add(1);
+        Ok(())
     }
+
+    fn check_sequence(&self, got: u32) -> Result<(), Violation> {
+        let expected = self.next_sequence;
+        if got == expected { Ok(()) } else { Err(Violation::SequenceGap { expected, got }) }
+    }
+
+    fn take_credit(&mut self) -> Result<(), Violation> {
+        self.credits = self.credits.checked_sub(1).ok_or(Violation::NoCredit)?;
+        Ok(())
+    }
+}
+
+fn text_limit(max_tokens: u32) -> usize {
+    let tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+    tokens.saturating_mul(BYTES_PER_TOKEN).min(MAX_TEXT_BYTES)
 }
 
 #[cfg(test)]
@@ -121,7 +203,31 @@ mod tests {
     fn open(credits: u32, max_tokens: u32, logprobs: Option<u8>) -> Flow {
         let (events, _) = tokio::sync::mpsc::channel(1);
         let (task_id, frame) = (TaskId([1; 32]), bytes::Bytes::new());
-        Flow::new(&Start { task_id, frame, credits, max_tokens, logprobs, events })
+        let wanted = Wanted::Text { max_tokens, logprobs };
+        Flow::new(&Start { task_id, frame, credits, wanted, events })
+    }
+
+    #[test]
+    fn every_input_gets_one_vector_of_the_offers_length() {
+        let vectors = |sequence: u32, dimensions: u32, values: usize| Embedded {
+            task_id: TaskId([1; 32]),
+            sequence,
+            dimensions,
+            values: vec![0; values],
+        };
+        let open = || Flow {
+            wanted: Wanted::Vectors { count: 3, dimensions: 2 },
+            left: 3,
+            ..open(9, 0, None)
+        };
+        let mut flow = open();
+        assert_eq!(flow.accept_vectors(&vectors(0, 2, 4)), Ok(()));
+        assert!(!flow.may_end(FinishReason::Stop) && flow.may_end(FinishReason::Cancelled));
+        assert_eq!(flow.accept_vectors(&vectors(1, 2, 2)), Ok(()));
+        assert!(flow.may_end(FinishReason::Stop));
+        assert_eq!(flow.accept_vectors(&vectors(2, 2, 2)), Err(Violation::MalformedVectors));
+        assert_eq!(open().accept_vectors(&vectors(0, 3, 3)), Err(Violation::MalformedVectors));
+        assert_eq!(open().accept(&delta(0, 1)), Err(Violation::OtherKind));
     }
 
     #[test]

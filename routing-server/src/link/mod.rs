@@ -7,7 +7,7 @@ mod session;
 mod subscription;
 mod tasks;
 
-pub use flow::Violation;
+pub use flow::{Violation, Wanted};
 pub use handshake::unix_ms;
 pub use subscription::{LinkBusy, Subscription, submit};
 
@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use cactus_protocol::{
     TaskId,
-    frame::{Delta, Done, Failed, MAX_FRAME_BYTES},
+    frame::{Delta, Done, Embedded, Failed, MAX_FRAME_BYTES},
 };
 use tokio::sync::mpsc;
 
@@ -56,10 +56,8 @@ pub struct Start {
     pub frame: Bytes,
     /// Deltas that the frame grants.
     pub credits: u32,
-    /// The most tokens that may come.
-    pub max_tokens: u32,
-    /// Alternatives per token, if log probabilities were asked for.
-    pub logprobs: Option<u8>,
+    /// What may come.
+    pub wanted: Wanted,
     /// Where the answer goes.
     pub events: mpsc::Sender<LinkEvent>,
 }
@@ -69,6 +67,8 @@ pub struct Start {
 pub enum LinkEvent {
     /// The next part, within the rules.
     Delta(Delta),
+    /// The next vectors, within the rules.
+    Embedded(Embedded),
     /// The end.
     Done(Box<Done>),
     /// The node gave up.

@@ -193,7 +193,7 @@ impl Link {
             };
             let then = match frame {
                 Ok(NodeFrame::Delta(delta)) => tasks.delta(delta),
-                Ok(NodeFrame::Embedded(embedded)) => tasks.embedded(&embedded),
+                Ok(NodeFrame::Embedded(embedded)) => tasks.embedded(embedded),
                 Ok(NodeFrame::Done(done)) => tasks.done(done),
                 Ok(NodeFrame::Failed(failed)) => tasks.failed(failed),
                 Ok(NodeFrame::Heartbeat(_)) => Then::Continue,
@@ -246,7 +246,7 @@ impl Link {
                 Then::Continue
             }
             NodeFrame::Delta(delta) => tasks.delta(delta),
-            NodeFrame::Embedded(embedded) => tasks.embedded(&embedded),
+            NodeFrame::Embedded(embedded) => tasks.embedded(embedded),
             NodeFrame::Done(done) => tasks.done(done),
             NodeFrame::Failed(failed) => tasks.failed(failed),
             NodeFrame::Hello(_) => return Err(LinkEnd::Protocol("a second hello".into())),

@@ -1,10 +1,10 @@
 //! One task on one link, as the request that awaits it sees it. Dropping it cancels the task.
 
-use super::{Command, LinkEvent, Start};
+use super::{Command, LinkEvent, Start, Wanted};
 use crate::nodes::{InFlight, Node};
 use bytes::Bytes;
 use cactus_protocol::{
-    ServerFrame, TaskId, Work,
+    ServerFrame, TaskId,
     frame::{self, BadFrame, INITIAL_CREDITS, Task},
 };
 use std::sync::Arc;
@@ -44,13 +44,9 @@ pub struct Subscription {
 pub fn submit(node: &Arc<Node>, task: Task) -> Result<Subscription, LinkBusy> {
     let (sender, events) = mpsc::channel(EVENT_CAPACITY);
     let (task_id, credits) = (task.task_id, task.credits);
-    let (max_tokens, logprobs) = match &task.work {
-        Work::Chat(request) => (request.max_tokens, request.logprobs),
-        Work::Embed(_) => (0, None),
-    };
+    let wanted = Wanted::of(&task.work, &node.advert.models);
     let frame = frame::encode(&ServerFrame::Task(Box::new(task)))?;
-    let start =
-        Start { task_id, frame: Bytes::from(frame), credits, max_tokens, logprobs, events: sender };
+    let start = Start { task_id, frame: Bytes::from(frame), credits, wanted, events: sender };
     let sent = node.commands.try_send(Command::Start(start));
     sent.map_err(|_| LinkBusy::Unavailable)?;
     Ok(Subscription {
@@ -75,7 +71,7 @@ impl Subscription {
         }
         let event = self.events.recv().await;
         match &event {
-            Some(LinkEvent::Delta(_)) => self.consumed += 1,
+            Some(LinkEvent::Delta(_) | LinkEvent::Embedded(_)) => self.consumed += 1,
             _ => self.ended = true,
         }
         event

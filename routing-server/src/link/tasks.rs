@@ -65,11 +65,27 @@ impl Tasks {
     /// A delta came.
     pub fn delta(&mut self, delta: Delta) -> Then {
         let task_id = delta.task_id;
+        self.part(task_id, |flow| flow.accept(&delta).map(|()| LinkEvent::Delta(delta)))
+    }
+
+    /// Vectors came.
+    pub fn embedded(&mut self, vectors: Embedded) -> Then {
+        let task_id = vectors.task_id;
+        self.part(task_id, |flow| {
+            flow.accept_vectors(&vectors).map(|()| LinkEvent::Embedded(vectors))
+        })
+    }
+
+    fn part(
+        &mut self,
+        task_id: TaskId,
+        accept: impl FnOnce(&mut Flow) -> Result<LinkEvent, Violation>,
+    ) -> Then {
         let Some(open) = self.open.get_mut(&task_id) else {
             return self.of_unknown(&task_id);
         };
-        let sent = match open.flow.accept(&delta) {
-            Ok(()) => open.events.try_send(LinkEvent::Delta(delta)),
+        let sent = match accept(&mut open.flow) {
+            Ok(event) => open.events.try_send(event),
             Err(violation) => return self.violate(task_id, violation),
         };
         match sent {
@@ -83,19 +99,13 @@ impl Tasks {
         }
     }
 
-    /// Vectors came, which no task of this server asks for.
-    pub fn embedded(&mut self, embedded: &Embedded) -> Then {
-        let task_id = embedded.task_id;
-        if self.is_open(&task_id) {
-            self.violate(task_id, Violation::OtherKind)
-        } else {
-            self.of_unknown(&task_id)
-        }
-    }
-
     /// The end of the task that the receipt names.
     pub fn done(&mut self, done: Box<Done>) -> Then {
         let task_id = done.receipt.body.task_id;
+        let open = self.open.get(&task_id);
+        if open.is_some_and(|open| !open.flow.may_end(done.finish_reason)) {
+            return self.violate(task_id, Violation::VectorsMissing);
+        }
         self.last(task_id, LinkEvent::Done(done))
     }
 
@@ -141,6 +151,7 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::Wanted;
     use bytes::Bytes;
     use cactus_protocol::frame::Failure;
     use tokio::sync::mpsc::{self, Receiver};
@@ -154,8 +165,7 @@ mod tests {
             task_id: TASK,
             frame: Bytes::new(),
             credits: 2,
-            max_tokens: 9,
-            logprobs: None,
+            wanted: Wanted::Text { max_tokens: 9, logprobs: None },
             events,
         });
         (tasks, receiver)

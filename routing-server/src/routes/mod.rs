@@ -1,34 +1,78 @@
 //! The HTTP API. Handlers read as a few named steps; everything they decide is decided elsewhere.
 
-mod chat;
+mod answer;
+mod embeddings;
 mod health;
 mod keys;
 mod models;
 mod nodes;
+mod quote;
 mod server;
 mod tasks;
+mod text;
 
 use crate::{error::ApiError, link};
-use actix_web::web::{self, ServiceConfig};
+use actix_web::{
+    Resource, Route,
+    http::Method,
+    web::{self, ServiceConfig},
+};
 
 /// Every route.
 pub fn configure(config: &mut ServiceConfig) {
-    config
-        .route("/v1/chat/completions", web::post().to(chat::complete))
-        .route("/v1/models", web::get().to(models::list))
-        .route("/v1/models/{model:.*}", web::get().to(models::one))
-        .route("/v1/nodes", web::get().to(nodes::list))
-        .route("/v1/nodes/{operator}/score", web::get().to(nodes::score))
-        .route("/v1/tasks/{id}", web::get().to(tasks::one))
-        .route("/v1/server", web::get().to(server::describe))
-        .route("/v1/balance", web::get().to(server::balance))
-        .route("/v1/keys", web::post().to(keys::create))
-        .route("/v1/keys/{id}", web::delete().to(keys::revoke))
-        .route("/v1/link", web::get().to(link::connect))
-        .route("/healthz", web::get().to(health::alive))
-        .route("/readyz", web::get().to(health::ready))
-        .route("/metrics", web::get().to(health::metrics))
-        .default_service(web::to(unknown));
+    for (path, routes) in table() {
+        config.service(resource(path, routes));
+    }
+    config.default_service(web::to(unknown));
+}
+
+type Routes = Vec<(Method, Route)>;
+
+/// Every path with its methods.
+fn table() -> Vec<(&'static str, Routes)> {
+    vec![
+        ("/v1/chat/completions", vec![post(web::post().to(text::chat))]),
+        ("/v1/completions", vec![post(web::post().to(text::plain))]),
+        ("/v1/embeddings", vec![post(web::post().to(embeddings::embed))]),
+        ("/v1/quote", vec![post(web::post().to(quote::quote))]),
+        ("/v1/models", vec![get(web::get().to(models::list))]),
+        ("/v1/models/{model:.*}", vec![get(web::get().to(models::one))]),
+        ("/v1/nodes", vec![get(web::get().to(nodes::list))]),
+        ("/v1/nodes/{operator}/score", vec![get(web::get().to(nodes::score))]),
+        ("/v1/tasks/{id}", vec![get(web::get().to(tasks::one))]),
+        ("/v1/server", vec![get(web::get().to(server::describe))]),
+        ("/v1/balance", vec![get(web::get().to(server::balance))]),
+        ("/v1/keys", vec![post(web::post().to(keys::create))]),
+        ("/v1/keys/{id}", vec![delete(web::delete().to(keys::revoke))]),
+        ("/v1/link", vec![get(web::get().to(link::connect))]),
+        ("/healthz", vec![get(web::get().to(health::alive))]),
+        ("/readyz", vec![get(web::get().to(health::ready))]),
+        ("/metrics", vec![get(web::get().to(health::metrics))]),
+    ]
+}
+
+fn get(route: Route) -> (Method, Route) {
+    (Method::GET, route)
+}
+
+fn post(route: Route) -> (Method, Route) {
+    (Method::POST, route)
+}
+
+fn delete(route: Route) -> (Method, Route) {
+    (Method::DELETE, route)
+}
+
+/// A path that says which methods it takes when another one comes.
+fn resource(path: &str, routes: Routes) -> Resource {
+    let allowed: Vec<_> = routes.iter().map(|(method, _)| method.as_str()).collect();
+    let allowed = allowed.join(", ");
+    let wrong_method = move || {
+        let allowed = allowed.clone();
+        async move { Err::<&'static str, _>(ApiError::Method { allowed }) }
+    };
+    let resource = routes.into_iter().fold(web::resource(path), |r, (_, route)| r.route(route));
+    resource.default_service(web::to(wrong_method))
 }
 
 async fn unknown() -> Result<&'static str, ApiError> {

@@ -98,6 +98,7 @@ fn score_of(app: &App, operator: &str, model: Option<String>) -> Result<Value, A
         model: model.unwrap_or_default(),
         revision: None,
         prompt_tokens: EXAMPLE_TOKENS,
+        prompts: 1,
         max_tokens: EXAMPLE_TOKENS,
         max_lock: Octas(u64::MAX),
     };

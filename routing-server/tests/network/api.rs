@@ -36,7 +36,10 @@ async fn bad_requests_are_refused_in_openais_shape_and_the_server_lives_on() {
     }
     let over = chat_body(json!({"max_tokens": CONTEXT}));
     check(over, 400, "context_length_exceeded").await;
-    check(chat_body(json!({"n": 3})), 400, "unsupported_parameter").await;
+    check(chat_body(json!({"n": 300})), 400, "invalid_value").await;
+    check(chat_body(json!({"tools": [{}]})), 400, "unsupported_parameter").await;
+    let logprobs = chat_body(json!({"logprobs": true}));
+    check(logprobs, 400, "unsupported_parameter").await;
     check(vec![b' '; 10 << 20], 413, "body_too_large").await;
     assert_eq!(client.chat(json!({})).await.status(), 200);
 }
@@ -152,6 +155,33 @@ async fn what_is_not_there_is_said_in_openais_shape() {
     }
     let ready = reqwest::get(app.url("/readyz")).await.unwrap();
     assert_eq!(ready.status(), 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_a_code_and_the_trace_id_of_its_request() {
+    let app = spawn_app();
+    let client = Client::funded(&app);
+    let check = async |request: reqwest::RequestBuilder, status: u16, code: &str| {
+        let response = request.send().await.unwrap();
+        let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let allow = response.headers().get("allow").cloned();
+        let (got, error) = refusal(response).await;
+        assert_eq!((got, error["code"].as_str().unwrap()), (status, code));
+        assert_eq!(error["trace_id"], id.as_str());
+        allow.map(|allow| allow.to_str().unwrap().to_owned())
+    };
+    check(client.bare(Method::GET, "/nothing", vec![]), 404, "not_found").await;
+    let get_chat = client.bare(Method::GET, CHAT, vec![]);
+    let allow = check(get_chat, 405, "method_not_allowed").await;
+    assert_eq!(allow.as_deref(), Some("POST"));
+    let put = client.bare(Method::PUT, "/v1/models", b"x".to_vec());
+    assert_eq!(check(put, 405, "method_not_allowed").await.as_deref(), Some("GET"));
+    let text = client.signed(Method::POST, CHAT, chat_body(json!({})));
+    let text = text.header("Content-Type", "text/plain");
+    check(text, 415, "unsupported_media_type").await;
+    let json = client.signed(Method::POST, CHAT, chat_body(json!({})));
+    let json = json.header("Content-Type", "application/json; charset=utf-8");
+    check(json, 404, "model_not_found").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 
 mod answers;
 mod api;
+mod embeddings;
 mod faults;
 mod hostile;
 mod keys;
@@ -12,3 +13,4 @@ mod money;
 mod restart;
 mod stopped;
 mod support;
+mod texts;

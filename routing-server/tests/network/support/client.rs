@@ -99,6 +99,12 @@ impl Client {
         self.signed(Method::POST, "/v1/chat/completions", body).send().await.unwrap()
     }
 
+    /// A signed request with this JSON.
+    pub async fn post_to(&self, path: &str, body: Value) -> Response {
+        let body = body.to_string().into_bytes();
+        self.signed(Method::POST, path, body).send().await.unwrap()
+    }
+
     /// A signed chat request: one message, and these fields besides.
     pub async fn chat(&self, extra: Value) -> Response {
         self.post(chat_body(extra)).await

@@ -3,10 +3,10 @@
 use super::{SCOPE, TestApp, apt, eventually, within};
 use cactus_protocol::{
     FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Receipt, SecretKey, ServerFrame,
-    Signed, TaskId,
+    Signed, TaskId, Work,
     frame::{
-        self, Advert, Challenge, Delta, Done, Failed, Failure, Feature, HardwareReport, Hello,
-        ModelKind, ModelOffer, Task,
+        self, Advert, Alternative, Challenge, Delta, Done, Embedded, Failed, Failure, Feature,
+        HardwareReport, Hello, ModelKind, ModelOffer, Task, TokenLogprob,
     },
 };
 use futures::{SinkExt, StreamExt};
@@ -24,6 +24,23 @@ fn token_ids(sequence: u32) -> Vec<u32> {
     if sequence < 60 { vec![sequence] } else { vec![] }
 }
 
+/// As many alternatives as were asked for, for a delta's one token.
+fn logprobs(task: &Task, sequence: u32, text: &str) -> Vec<TokenLogprob> {
+    let Work::Chat(request) = &task.work else { return vec![] };
+    let Some(alternatives) = request.logprobs else { return vec![] };
+    let other = |n: u8| Alternative {
+        token_id: n.into(),
+        bytes: vec![b'a' + n],
+        logprob_micro: -1_000_000 * (i32::from(n) + 1),
+    };
+    let token = TokenLogprob {
+        bytes: text.into(),
+        logprob_micro: -500_000,
+        top: (0..alternatives).map(other).collect(),
+    };
+    vec![token; token_ids(sequence).len()]
+}
+
 /// Who a node is.
 #[derive(Clone)]
 pub struct Identity {
@@ -31,6 +48,8 @@ pub struct Identity {
     pub node: SecretKey,
     pub price: Octas,
     pub context: u32,
+    pub kind: ModelKind,
+    pub features: Vec<Feature>,
 }
 
 impl Identity {
@@ -48,7 +67,19 @@ impl Identity {
             node: SecretKey::random(),
             price: Octas(1_000_000),
             context: CONTEXT,
+            kind: ModelKind::Chat,
+            features: vec![Feature::TokenIds],
         }
+    }
+
+    /// Registered, with an engine that can do everything.
+    pub fn able(app: &TestApp) -> Self {
+        Self { features: Feature::ALL.to_vec(), ..Self::registered(app) }
+    }
+
+    /// Registered, with a model that makes vectors of three numbers.
+    pub fn embedder(app: &TestApp) -> Self {
+        Self { kind: ModelKind::Embedding { dimensions: 3 }, ..Self::registered(app) }
     }
 
     pub fn hello(&self, challenge: &Challenge) -> Hello {
@@ -57,8 +88,8 @@ impl Identity {
             revision: Hash([7; 32]),
             context_length: self.context,
             price: Price { prompt: self.price, output: self.price },
-            kind: ModelKind::Chat,
-            features: vec![Feature::TokenIds],
+            kind: self.kind,
+            features: self.features.clone(),
         };
         Hello {
             protocol_version: challenge.protocol_version,
@@ -163,9 +194,30 @@ impl Node {
             sequence,
             text: text.into(),
             token_ids: token_ids(sequence),
-            logprobs: vec![],
+            logprobs: logprobs(task, sequence, text),
         }))
         .await;
+    }
+
+    /// Sends vectors.
+    pub async fn embed(&mut self, task: &Task, sequence: u32, values: &[f32]) {
+        let values = values.iter().map(|value| value.to_bits()).collect();
+        let embedded = Embedded { task_id: task.task_id, sequence, dimensions: 3, values };
+        self.send(&NodeFrame::Embedded(embedded)).await;
+    }
+
+    /// Bills these vectors honestly.
+    pub async fn embedded(&mut self, app: &TestApp, task: &Task, values: &[f32]) {
+        let mut hasher = OutputHasher::default();
+        let bits: Vec<_> = values.iter().map(|value| value.to_bits()).collect();
+        hasher.update_values(&bits);
+        let receipt = Receipt {
+            server: app.server,
+            output_hash: hasher.finish(),
+            output_tokens: 0,
+            ..self.receipt(task, &[])
+        };
+        self.done(receipt).await;
     }
 
     /// The honest receipt for these words.
