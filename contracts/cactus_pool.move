@@ -477,11 +477,12 @@ module cactus::pool {
 
     #[test_only]
     public fun create_for_test(
-        creator: &signer, domain_id: u64, invite_key: vector<u8>, max_nodes: u64, lock_seconds: u64, end_seconds: u64
+        creator: &signer, domain_id: u64, name: String, data_uri: String, invite_key: vector<u8>, max_nodes: u64,
+        max_units_per_work: u64, lock_seconds: u64, end_seconds: u64
     ): address {
-        let text = std::string::utf8(b"text");
         create(pool_terms::new(
-            signer::address_of(creator), domain_id, text, text, invite_key, max_nodes, 1000, lock_seconds, end_seconds
+            signer::address_of(creator), domain_id, name, data_uri, invite_key, max_nodes, max_units_per_work,
+            lock_seconds, end_seconds,
         ))
     }
 

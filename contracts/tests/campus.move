@@ -29,9 +29,8 @@ module cactus::campus {
         domain::create_domain(&world::admin(), world::text(b"d"), world::text(b"v"), world::text(b"p"));
         world::fund(CREATOR, world::apt());
         let inviter = world::person(0);
-        let pool = pool::create_for_test(
-            &creator(), 1, world::public_key_of(&inviter), 2, HOUR, world::now() + 10 * DAY
-        );
+        let (text, key) = (world::text(b"text"), world::public_key_of(&inviter));
+        let pool = pool::create_for_test(&creator(), 1, text, text, key, 2, 1000, HOUR, world::now() + 10 * DAY);
         rewards::open(&creator(), pool, 1500000000, 250000000);
         Campus { pool, inviter, node: world::working_operator(OPERATOR) }
     }

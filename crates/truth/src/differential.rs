@@ -9,7 +9,7 @@ use cactus_move_vm::{AccountAddress as Address, VmStatus};
 use crate::argument::{Argument, move_address, move_bytes};
 use crate::books::Violation;
 use crate::cast::{Cast, WALLET_OCTAS};
-use crate::generate::Generator;
+use crate::generate::{Focus, Generator};
 use crate::operation::{Operation, Step};
 use crate::random::Random;
 use crate::run::Trial;
@@ -17,6 +17,14 @@ use crate::views::{View, of_everything, of_operation};
 
 /// Candidates looked at for a test's last call, which must abort.
 const ABORT_CANDIDATES: usize = 60;
+/// What tests take turns with, so that also long stories are told: a case up to its appeal, a
+/// pool up to the last claim.
+const FOCUSES: [Focus; 4] = [
+    Focus { modules: &[], wait_one_in: 25 },
+    Focus { modules: &["dispute"], wait_one_in: 6 },
+    Focus { modules: &["domain", "pool", "rewards"], wait_one_in: 8 },
+    Focus { modules: &["delegation", "registry", "payment"], wait_one_in: 25 },
+];
 /// Tests of one module: a module with too many compiles slowly.
 const TESTS_PER_MODULE: usize = 10;
 
@@ -55,8 +63,7 @@ pub fn differential(seed: u64, operations: u64, per_test: u64) -> Result<Differe
     let mut all = Differential::default();
     let mut tests = Vec::new();
     while all.operations < operations {
-        let index = u64::try_from(tests.len()).unwrap_or(u64::MAX);
-        tests.push(Test::make(&start, Random::of_sequence(seed, index), per_test, &mut all)?);
+        tests.push(Test::make(&start, (seed, tests.len()), per_test, &mut all)?);
     }
     all.tests = tests.len();
     for (index, tests) in tests.chunks(TESTS_PER_MODULE).enumerate() {
@@ -74,7 +81,7 @@ fn header(name: &str) -> String {
     );
     let modules: BTreeSet<&str> =
         Generator::kinds().filter_map(|kind| kind.function.split("::").next()).collect();
-    for module in modules.iter().chain(&["ballot", "reputation", "world"]) {
+    for module in modules.iter().chain(&["ballot", "invite", "reputation", "world"]) {
         let _ = writeln!(text, "    use cactus::{module};");
     }
     text.push_str("\n    fun same(at: u64, found: vector<u8>, expected: vector<u8>) { assert!(found == expected, at) }\n");
@@ -106,12 +113,14 @@ struct Test {
 impl Test {
     fn make(
         start: &Trial,
-        random: Random,
+        (seed, index): (u64, usize),
         calls: u64,
         all: &mut Differential,
     ) -> Result<String, Violation> {
         let mut trial = start.clone();
-        let mut generator = Generator::new(random);
+        let sequence = u64::try_from(index).unwrap_or(u64::MAX);
+        let mut generator = Generator::new(Random::of_sequence(seed, sequence));
+        generator.focus(FOCUSES[index % FOCUSES.len()]);
         for operation in generator.take_prelude() {
             trial.step(&Step::Call(operation))?;
         }
@@ -150,8 +159,8 @@ impl Test {
         };
         let call = self.render(operation, generator);
         let known = |at: &&Address| !self.objects.contains_key(*at);
-        let mut objects = trial.books.channels.keys().chain(trial.books.cases.keys());
-        let created = objects.find(known).copied();
+        let objects = trial.books.channels.keys().chain(trial.books.cases.keys());
+        let created = objects.chain(trial.books.pools.pools.keys()).find(known).copied();
         let _ = match created {
             Some(at) => {
                 let name = format!("object_{}", self.objects.len());
@@ -206,6 +215,18 @@ impl Test {
                 self.address(&voucher.channel),
                 self.address(&voucher.payee),
                 voucher.cumulative,
+                move_bytes(&secret)
+            );
+        }
+        if let Some((secret, invite)) = generator.invite_signed_by(bytes) {
+            return format!(
+                "sign(invite::new_for_test({}, {}, {}, {}, {}, {}), {})",
+                invite.chain_id,
+                self.address(&invite.pool),
+                self.address(&invite.operator),
+                move_bytes(&invite.node_public_key),
+                move_bytes(&invite.nonce),
+                invite.expires_seconds,
                 move_bytes(&secret)
             );
         }
@@ -273,12 +294,19 @@ impl Test {
     }
 }
 
-/// The variant of a creating function that returns what it created.
+/// Functions that create an object, and their variants for tests, which return its address.
+const CREATING: [(&str, &str); 3] = [
+    ("channel::open(", "channel::open_for_test("),
+    ("dispute::accuse(", "dispute::accuse_for_test("),
+    ("pool::create_pool(", "pool::create_for_test("),
+];
+
+/// The variant of a creating call that returns what it created.
 fn returning(call: &str) -> String {
-    call.replacen("channel::open(", "channel::open_for_test(", 1).replacen(
-        "dispute::accuse(",
-        "dispute::accuse_for_test(",
-        1,
+    let found = CREATING.iter().find(|(creating, _)| call.starts_with(creating));
+    found.map_or_else(
+        || call.to_owned(),
+        |(creating, returning)| call.replacen(creating, returning, 1),
     )
 }
 

@@ -7,12 +7,12 @@ use crate::argument::Argument::{self, Address as A, Bytes, U64};
 use crate::books::{Books, Violation, hold};
 use crate::cast::Cast;
 use crate::operation::{Operation, Step};
-use crate::records::{ChannelState, ClientAccount, Escrow, Server, Stake, VaultOnly};
+use crate::records::{ChannelState, ClientAccount, Escrow, PoolState, Server, Stake, VaultOnly};
 use crate::run::Trial;
 
-/// Longer than any deadline, channel, case or unbonding period may be: the largest maxima of
-/// `config` added up.
-const LONG_ENOUGH_SECONDS: u64 = 31_536_000 + 5_184_000 + 5 * 604_800;
+/// Longer than any deadline, channel, case, pool or period may be: the largest maxima of `config`
+/// and of a pool's terms added up.
+const LONG_ENOUGH_SECONDS: u64 = 63_072_000 + 31_536_000 + 5_184_000 + 2_592_000 + 5 * 604_800;
 const PAUSE_ALL: u64 = 63;
 
 /// Ends everything that a sequence left open.
@@ -29,6 +29,7 @@ pub fn leave(trial: &mut Trial, cast: &Cast) -> Result<u64, Violation> {
     way.take_home()?;
     way.wait()?;
     way.withdraw_stakes()?;
+    way.reclaim(stranger)?;
     way.sweep(admin, stranger)?;
     let empty = |books: &Books| {
         books.vaults.keys().all(|store| books.stores.get(store).is_none_or(|octas| *octas == 0))
@@ -78,6 +79,43 @@ impl Way<'_> {
         for (at, case) in self.trial.books.cases.clone() {
             if case.outcome == 0 {
                 self.must("dispute::finalize", anyone, vec![A(at)])?;
+            }
+        }
+        for (at, pool) in self.trial.books.pools.pools.clone() {
+            if !matches!(pool.state, PoolState::Completed { .. }) {
+                self.must("pool::end_pool", anyone, vec![A(at)])?;
+            }
+        }
+        self.end_memberships()
+    }
+
+    /// Every node leaves and claims until nothing of it waits; what the fund cannot pay is lost.
+    fn end_memberships(&mut self) -> Result<(), Violation> {
+        for ((at, node), member) in self.trial.books.pools.members.clone() {
+            let arguments = || vec![A(at), Bytes(node.clone())];
+            if member.active {
+                self.must("pool::leave_pool", member.operator, arguments())?;
+            }
+            if !self.trial.books.pools.funds.contains_key(&at) {
+                continue;
+            }
+            let waits = |books: &Books| {
+                let member = books.pools.members.get(&(at, node.clone()));
+                member.is_some_and(|member| {
+                    member.first_work < member.next_work && member.void_after_seconds == u64::MAX
+                })
+            };
+            while waits(&self.trial.books) {
+                self.must("rewards::claim", member.operator, arguments())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reclaim(&mut self, anyone: Address) -> Result<(), Violation> {
+        for at in self.trial.books.pools.funds.clone().into_keys() {
+            if self.trial.books.pools.left(&at)? > 0 {
+                self.must("rewards::reclaim", anyone, vec![A(at)])?;
             }
         }
         Ok(())

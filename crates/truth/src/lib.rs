@@ -11,6 +11,7 @@ mod chain;
 mod differential;
 mod exits;
 mod generate;
+mod history;
 mod operation;
 mod random;
 mod records;

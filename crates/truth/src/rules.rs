@@ -13,7 +13,7 @@ use crate::records::{
     Appeal, Case, Channel, Parameters, Reputation, Server, Settlement, Stake, TaskSettled,
     TaskState,
 };
-use crate::signing::Order;
+use crate::signing::{Invite, Order};
 
 /// What a record looked like before an operation, as far as rules compare it.
 pub struct Before {
@@ -28,6 +28,8 @@ pub struct Signed {
     pub orders: std::collections::HashSet<Order>,
     /// The highest cumulative amount signed, by channel.
     pub vouchers: BTreeMap<Address, u64>,
+    /// Invites, with the public key that signed each.
+    pub invites: std::collections::HashSet<(Vec<u8>, Invite)>,
 }
 
 /// Parameters by their index in `config`.
@@ -61,6 +63,17 @@ pub const EXITS: &[&str] = &[
     "dispute::respond",
     "treasury::sweep",
     "treasury::sweep_slashed",
+    "domain::update_domain",
+    "pool::end_pool",
+    "pool::leave_pool",
+    "pool::eject_node",
+    "pool::blacklist_provider",
+    "pool::blacklist_node",
+    "pool::submit_work",
+    "rewards::claim",
+    "rewards::invalidate_work",
+    "rewards::soft_invalidate_work",
+    "rewards::reclaim",
 ];
 
 impl Before {
@@ -142,6 +155,11 @@ fn entitled(books: &Books, operation: &Operation, effects: &Effects) -> BTreeSet
         "payment::complete_task" | "payment::complete_tasks" => {
             let orchestrators = settlements(effects).map(|settled| settled.orchestrator);
             orchestrators.chain([signer]).collect()
+        }
+        "rewards::claim" => [signer].into(),
+        "rewards::reclaim" => {
+            let pool = books.pools.pools.get(&address(0));
+            pool.map(|pool| pool.terms.creator).into_iter().collect()
         }
         "treasury::sweep" => [address(1)].into(),
         "treasury::sweep_slashed" => [address(0)].into(),

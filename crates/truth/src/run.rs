@@ -12,6 +12,7 @@ use crate::cast::{Cast, NOW_SECONDS, WALLET_OCTAS};
 use crate::chain::Chain;
 use crate::exits;
 use crate::generate::Generator;
+use crate::history::History;
 use crate::operation::Step;
 use crate::random::Random;
 use crate::rules::{self, Before, Signed};
@@ -47,6 +48,8 @@ pub struct Tally {
 pub struct Report {
     /// Operations by entry function.
     pub tallies: BTreeMap<&'static str, Tally>,
+    /// Why operations were refused: by entry function, and by module and name of the error.
+    pub refusals: BTreeMap<(&'static str, String), u64>,
     /// Further operations, by which everyone left at the ends of sequences; all succeeded.
     pub exits: u64,
     /// Sequences.
@@ -78,11 +81,11 @@ impl Report {
         self.tallies.values().map(|tally| tally.succeeded + tally.refused).sum::<u64>() + self.exits
     }
 
-    /// Entry functions that succeeded or were refused fewer than `least` times.
-    pub fn too_rare(&self, least: u64) -> Vec<&'static str> {
+    /// Entry functions that succeeded or were refused less often than `least`.
+    pub fn too_rare(&self, least: Tally) -> Vec<&'static str> {
         let rare = |function: &&'static str| {
             let tally = self.tallies.get(function).copied().unwrap_or_default();
-            tally.succeeded < least || tally.refused < least
+            tally.succeeded < least.succeeded || tally.refused < least.refused
         };
         Generator::kinds().map(|kind| kind.function).filter(rare).collect()
     }
@@ -92,6 +95,9 @@ impl Report {
             let tally = self.tallies.entry(function).or_default();
             tally.succeeded += more.succeeded;
             tally.refused += more.refused;
+        }
+        for (refusal, more) in other.refusals {
+            *self.refusals.entry(refusal).or_default() += more;
         }
         self.exits += other.exits;
         self.sequences += other.sequences;
@@ -116,6 +122,7 @@ pub struct Trial {
     pub chain: Chain,
     pub books: Books,
     cast: Cast,
+    history: History,
     pub signed: Signed,
 }
 
@@ -136,7 +143,7 @@ impl Trial {
             let effects = chain.mint(actor.address, WALLET_OCTAS).map_err(failed)?;
             books.enter(&effects)?;
         }
-        Ok(Self { chain, books, cast, signed: Signed::default() })
+        Ok(Self { chain, books, cast, history: History::default(), signed: Signed::default() })
     }
 
     /// Takes a step and checks all rules; says why it was refused, if it was.
@@ -164,6 +171,8 @@ impl Trial {
                     (operation, &effects, &touched),
                     (&self.cast, &self.signed),
                 )?;
+                let now = self.chain.seconds();
+                self.history.note(operation, now, (&self.books, &self.signed))?;
                 Ok(None)
             }
         }
@@ -201,6 +210,12 @@ pub fn run(settings: Settings) -> Result<Report, Box<Failure>> {
     Ok(report)
 }
 
+/// `module::ENAME` of a documented abort.
+fn error_name(status: &VmStatus) -> Option<String> {
+    let VmStatus::MoveAbort { module, reason: Some(reason), .. } = status else { return None };
+    Some(format!("{}::{}", module.name, reason.name))
+}
+
 /// Runs one sequence to its end and lets everyone leave.
 fn run_sequence(start: &Trial, settings: Settings, sequence: u64) -> Result<Report, Box<Failure>> {
     let mut generator = Generator::new(Random::of_sequence(settings.seed, sequence));
@@ -219,14 +234,17 @@ fn run_sequence(start: &Trial, settings: Settings, sequence: u64) -> Result<Repo
         std::mem::swap(&mut generator.signed, &mut trial.signed);
         steps.push(step.clone());
         let refused = match trial.step(&step) {
-            Ok(refused) => refused.is_some(),
+            Ok(refused) => refused,
             Err(violation) => return Err(failed(steps, &trial.signed, violation)),
         };
         if let Step::Call(operation) = step {
             calls += 1;
             let tally = report.tallies.entry(operation.function).or_default();
-            tally.refused += u64::from(refused);
-            tally.succeeded += u64::from(!refused);
+            tally.refused += u64::from(refused.is_some());
+            tally.succeeded += u64::from(refused.is_none());
+            if let Some(error) = refused.as_ref().and_then(error_name) {
+                *report.refusals.entry((operation.function, error)).or_default() += 1;
+            }
         }
         if steps.len().is_multiple_of(AUDIT_EVERY)
             && let Err(violation) = trial.books.audit()

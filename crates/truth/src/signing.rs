@@ -63,6 +63,21 @@ impl Message for Voucher {
     const TYPE: (&'static str, &'static str) = ("channel", "Voucher");
 }
 
+/// `invite::Invite`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Invite {
+    pub chain_id: u8,
+    pub pool: AccountAddress,
+    pub operator: AccountAddress,
+    pub node_public_key: Vec<u8>,
+    pub nonce: Vec<u8>,
+    pub expires_seconds: u64,
+}
+
+impl Message for Invite {
+    const TYPE: (&'static str, &'static str) = ("invite", "Invite");
+}
+
 /// `ballot::Opinion`, which is hashed and not signed.
 #[derive(Debug, Clone, Serialize)]
 pub struct Opinion {

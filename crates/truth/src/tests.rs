@@ -1,8 +1,8 @@
 //! The rules notice what they are for: each kind of theft or loss, done by hand, is found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cactus_move_vm::{AccountAddress, Effects, StateKey, VmStatus};
+use cactus_move_vm::{AccountAddress, CompiledModule, Effects, StateKey, VmStatus};
 
 use crate::argument::bcs;
 use crate::books::{Violation, primary_store};
@@ -98,7 +98,8 @@ fn an_order_that_nobody_signed_is_noticed_and_the_sequence_shortened() {
     let short = shrink::shorten(&start, &rules::Signed::default(), steps.clone());
     assert!(short.len() <= 10, "{} of {} steps", short.len(), steps.len());
     let Some(Step::Call(last)) = short.last() else { panic!("no call at the end") };
-    let needs_a_signature = ["payment::create_task", "channel::redeem", "channel::redeem_batch"];
+    let needs_a_signature =
+        ["payment::create_task", "channel::redeem", "channel::redeem_batch", "pool::join_pool"];
     assert!(needs_a_signature.contains(&last.function), "{last}");
 }
 
@@ -133,4 +134,18 @@ fn a_store_is_read_as_the_framework_lays_it_out() {
     let bytes = bcs(&(AccountAddress::small(10), 7_u64, false));
     let store: FungibleStore = crate::books::read(&bytes).unwrap();
     assert_eq!(store.balance, 7);
+}
+
+#[test]
+fn every_entry_function_of_the_committed_bytecode_is_tried() {
+    let tried: BTreeSet<String> = Generator::kinds().map(|kind| kind.function.to_owned()).collect();
+    let mut there = BTreeSet::new();
+    for bytes in crate::chain::bytecode("cactus") {
+        let module = CompiledModule::deserialize(&bytes).unwrap();
+        let name = &module.id().name;
+        let entries = module.functions().into_iter().filter(|function| function.is_entry);
+        there.extend(entries.map(|function| format!("{name}::{}", function.name)));
+    }
+    assert!(!there.is_empty());
+    assert_eq!(tried, there, "each entry function needs a generator, and each generator one");
 }

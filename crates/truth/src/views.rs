@@ -2,10 +2,11 @@
 
 use cactus_move_vm::AccountAddress as Address;
 
-use crate::argument::Argument::{self, Address as A, Bytes, Text};
+use crate::argument::Argument::{self, Address as A, Bytes, Text, U64};
 use crate::books::Books;
 use crate::cast::Cast;
 use crate::operation::Operation;
+use crate::records::Domain;
 
 /// A call of a view; `world::coins` stands for an account's wallet.
 #[derive(Debug, Clone)]
@@ -42,10 +43,62 @@ pub fn of_operation(operation: &Operation, created: Option<Address>) -> Vec<View
         ("registry", _) => vec![view("registry::orchestrator", vec![A(first)])],
         ("delegation", _) => vec![view("delegation::delegates", vec![A(signer)])],
         ("config", _) => vec![view("config::paused", vec![]), view("config::admin", vec![])],
+        ("domain", _) => vec![view("domain::domain", vec![U64(number(operation, 0))])],
+        ("pool" | "rewards", _) => of_pool(operation, created.unwrap_or(first)),
         ("treasury", _) => vec![view("treasury::balance", vec![])],
         _ => vec![],
     };
     views.extend(more);
+    views
+}
+
+/// A number among an operation's arguments; 1 if there is none at this place.
+fn number(operation: &Operation, index: usize) -> u64 {
+    match operation.arguments.get(index) {
+        Some(U64(number)) => *number,
+        _ => 1,
+    }
+}
+
+fn of_pool(operation: &Operation, pool: Address) -> Vec<View> {
+    let mut views =
+        vec![view("pool::pool", vec![A(pool)]), view("rewards::fund_of", vec![A(pool)])];
+    match (operation.function, operation.arguments.get(1)) {
+        ("rewards::invalidate_work" | "rewards::soft_invalidate_work", Some(id @ Bytes(_))) => {
+            views.push(view("pool::work", vec![A(pool), id.clone()]));
+        }
+        ("rewards::claim", Some(node @ Bytes(_))) => {
+            views.push(view("rewards::account", vec![A(pool), node.clone()]));
+        }
+        (_, Some(node @ Bytes(_))) => {
+            views.push(view("pool::member", vec![A(pool), node.clone()]));
+        }
+        _ => {}
+    }
+    views
+}
+
+fn of_pools(books: &Books) -> Vec<View> {
+    let pools = &books.pools;
+    let mut views = Vec::new();
+    for (id, Domain::V1 { name, .. }) in &pools.domains {
+        views.push(view("domain::domain", vec![U64(*id)]));
+        views.push(view("domain::id_of", vec![Text(name.clone())]));
+    }
+    for pool in pools.pools.keys() {
+        views.push(view("pool::pool", vec![A(*pool)]));
+        views.push(view("rewards::fund_of", vec![A(*pool)]));
+    }
+    for (pool, node) in pools.members.keys() {
+        let arguments = || vec![A(*pool), Bytes(node.clone())];
+        views.push(view("pool::member", arguments()));
+        if pools.funds.contains_key(pool) {
+            views.push(view("rewards::account", arguments()));
+        }
+    }
+    for (pool, id) in pools.works.keys() {
+        views.push(view("pool::work", vec![A(*pool), Bytes(id.clone())]));
+    }
     views
 }
 
@@ -103,5 +156,6 @@ pub fn of_everything(books: &Books) -> Vec<View> {
         views.push(view("dispute::case", vec![A(*case)]));
         views.push(view("dispute::vault_balance", vec![A(*case)]));
     }
+    views.extend(of_pools(books));
     views
 }

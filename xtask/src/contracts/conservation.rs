@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{anyhow, bail, ensure};
-use cactus_truth::Settings;
+use cactus_truth::{Settings, Tally};
 use clap::Args;
 
 #[derive(Args)]
@@ -21,13 +21,19 @@ pub struct Options {
     /// Threads that share the sequences; the result does not depend on it
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Also print why operations were refused, and how often
+    #[arg(long)]
+    refusals: bool,
 }
 
-/// Operations per function below which a run proves too little, as a share of all: one in this many.
-const RARE_ONE_IN: u64 = 50_000;
+/// How often each entry function must succeed, as a share of all operations: once in this many.
+/// Below that a run proves too little.
+const SUCCEEDED_ONE_IN: u64 = 10_000;
+/// The same for how often it must be refused.
+const REFUSED_ONE_IN: u64 = 50_000;
 
 pub fn run(options: Options) -> anyhow::Result<()> {
-    let Options { operations, seed, sequence, threads } = options;
+    let Options { operations, seed, sequence, threads, refusals } = options;
     println!("seed {seed}");
     let start = Instant::now();
     let settings = Settings { seed, operations, sequence_steps: sequence, threads };
@@ -36,8 +42,12 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         Err(failure) => bail!("seed {seed}, sequence of {sequence} steps, {failure}"),
     };
     println!("{report}");
+    for ((function, error), times) in report.refusals.iter().filter(|_| refusals) {
+        println!("{function:<40} {times:>10} {error}");
+    }
     println!("no rule was broken; {:.0} s", start.elapsed().as_secs_f64());
-    let rare = report.too_rare(operations / RARE_ONE_IN);
+    let (succeeded, refused) = (operations / SUCCEEDED_ONE_IN, operations / REFUSED_ONE_IN);
+    let rare = report.too_rare(Tally { succeeded, refused });
     ensure!(rare.is_empty(), "tried too little to prove anything: {rare:?}");
     Ok(())
 }

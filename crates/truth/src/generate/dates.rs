@@ -2,7 +2,7 @@
 //! Never more than the state says.
 
 use crate::books::Books;
-use crate::records::{Appeal, Ballot, ChannelState, Parameters, Stake};
+use crate::records::{Appeal, Ballot, ChannelState, Parameters, PoolState, Stake, Work};
 
 /// Unix seconds after `now`, by kind of thing; kinds without any date are left out.
 pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
@@ -23,10 +23,35 @@ pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
         changes.map(|change| change.apply_from_seconds).collect(),
         cases.clone(),
         cases.clone(),
+        cases.clone(),
         cases,
+        pools(books),
+        matured_works(books),
     ];
     let ahead = |dates: Vec<u64>| dates.into_iter().filter(|date| *date > now + 1).collect();
     kinds.into_iter().map(ahead).filter(|dates: &Vec<u64>| !dates.is_empty()).collect()
+}
+
+/// When pools end and their funds can be reclaimed.
+fn pools(books: &Books) -> Vec<u64> {
+    let of_pool = |(at, pool): (&_, &crate::records::Pool)| match pool.state {
+        PoolState::Completed { ended_seconds } => {
+            let fund = books.pools.funds.get(at).filter(|_| books.pools.left(at) != Ok(0));
+            fund.map(|fund| ended_seconds + pool.terms.lock_seconds + fund.claim_seconds)
+        }
+        _ => Some(pool.terms.end_seconds),
+    };
+    books.pools.pools.iter().filter_map(of_pool).collect()
+}
+
+/// When nobody can object any more to the oldest work that a node waits to be paid for.
+fn matured_works(books: &Books) -> Vec<u64> {
+    let of_member =
+        |(at, works): (&crate::books::InPool, &std::collections::BTreeMap<u64, Work>)| {
+            let Work::V1 { submitted_seconds, .. } = works.values().next()?;
+            Some(submitted_seconds + books.pools.pools.get(&at.0)?.terms.lock_seconds)
+        };
+    books.pools.waiting.iter().filter_map(of_member).collect()
 }
 
 /// Of each case the next date only, so that no phase is passed over unused.

@@ -17,7 +17,7 @@ pub const KINDS: &[Kind] = &[
     Kind { function: "dispute::respond", weight: 3, make: respond },
     Kind { function: "dispute::commit_vote", weight: 16, make: commit_vote },
     Kind { function: "dispute::reveal_vote", weight: 16, make: reveal_vote },
-    Kind { function: "dispute::appeal", weight: 5, make: appeal },
+    Kind { function: "dispute::appeal", weight: 8, make: appeal },
     Kind { function: "dispute::finalize", weight: 5, make: finalize },
 ];
 
@@ -140,10 +140,10 @@ fn outcome(Ballot::V1 { voters, votes, .. }: &Ballot) -> u8 {
 }
 
 fn appeal(generator: &mut Generator, books: &Books) -> Option<Draft> {
-    let now = generator.seconds;
+    let (now, any) = (generator.seconds, generator.random.once_in(50));
     let at = case(generator, books, |case| {
         let Ballot::V1 { reveal_until_seconds, .. } = case.ballot;
-        (reveal_until_seconds..case.appeal_until_seconds).contains(&now)
+        any || (reveal_until_seconds..case.appeal_until_seconds).contains(&now)
             && matches!(case.appeal, Appeal::None)
             && outcome(&case.ballot) <= REJECTED_OR_LESS
     })?;

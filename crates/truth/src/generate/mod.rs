@@ -7,6 +7,8 @@ mod disputes;
 mod hostile;
 mod network;
 mod payments;
+mod pools;
+mod rewards;
 mod stakes;
 
 use std::collections::HashMap;
@@ -19,7 +21,7 @@ use crate::cast::Cast;
 use crate::operation::{Operation, Step};
 use crate::random::Random;
 use crate::rules::Signed;
-use crate::signing::{Opinion, Order, Voucher};
+use crate::signing::{Invite, Opinion, Order, Voucher};
 
 /// Who calls with what; `None` in place of a caller if the function takes none.
 type Draft = (Option<Address>, Vec<Argument>);
@@ -35,10 +37,19 @@ pub struct Kind {
 
 /// One operation in this many is spoiled.
 const SPOILED_ONE_IN: u64 = 6;
-/// One step in this many lets time pass.
-const WAIT_ONE_IN: u64 = 25;
+/// How much more often a sequence calls what it focuses on.
+const FOCUS_FACTOR: u64 = 15;
 const HOUR: u64 = 3_600;
 const DAY: u64 = 86_400;
+
+/// What a sequence is mostly about.
+#[derive(Debug, Clone, Copy)]
+pub struct Focus {
+    /// Modules whose entry functions are called more often; none in particular if empty.
+    pub modules: &'static [&'static str],
+    /// One step in this many lets time pass.
+    pub wait_one_in: u64,
+}
 
 /// An order and its signature.
 #[derive(Debug, Clone)]
@@ -56,14 +67,24 @@ pub struct Generator {
     random: Random,
     nonce: u64,
     seconds: u64,
+    focus: Focus,
     prelude: Vec<Planned>,
     orders: Vec<SignedOrder>,
     /// What validators committed to: by case, whether it is the appeal, and validator.
     opinions: HashMap<(Address, bool, Address), (bool, Vec<u8>)>,
     /// By signature: the secret key and what it signed.
     vouchers: HashMap<Vec<u8>, (Vec<u8>, Voucher)>,
+    /// By signature: the secret key and what it signed.
+    invites: HashMap<Vec<u8>, (Vec<u8>, Invite)>,
     /// By commitment.
     commitments: HashMap<Vec<u8>, Opinion>,
+}
+
+impl Focus {
+    fn weight(&self, kind: &Kind) -> u64 {
+        let module = kind.function.split("::").next().unwrap_or_default();
+        if self.modules.contains(&module) { FOCUS_FACTOR * kind.weight } else { kind.weight }
+    }
 }
 
 /// A call to come: a function and its draft.
@@ -78,15 +99,23 @@ impl Generator {
             random,
             nonce: 0,
             seconds: 0,
+            focus: Focus { modules: &[], wait_one_in: 25 },
             prelude: Vec::new(),
             orders: Vec::new(),
             opinions: HashMap::new(),
             vouchers: HashMap::new(),
+            invites: HashMap::new(),
             commitments: HashMap::new(),
         };
         generator.prelude = network::prelude(&mut generator);
+        generator.prelude.extend(pools::prelude(&generator));
         generator.prelude.reverse();
         generator
+    }
+
+    /// Makes the rest of the sequence mostly about something.
+    pub(crate) fn focus(&mut self, focus: Focus) {
+        self.focus = focus;
     }
 
     /// The calls that make a network out of strangers, which would come first.
@@ -103,6 +132,11 @@ impl Generator {
         self.vouchers.get(signature).cloned()
     }
 
+    /// The secret key and the invite behind a signature that was made here.
+    pub(crate) fn invite_signed_by(&self, signature: &[u8]) -> Option<(Vec<u8>, Invite)> {
+        self.invites.get(signature).cloned()
+    }
+
     /// The opinion behind a commitment that was made here.
     pub(crate) fn opinion_committed_by(&self, commitment: &[u8]) -> Option<&Opinion> {
         self.commitments.get(commitment)
@@ -110,8 +144,15 @@ impl Generator {
 
     /// All entry functions that are tried.
     pub fn kinds() -> impl Iterator<Item = &'static Kind> + Clone {
-        let modules =
-            [network::KINDS, stakes::KINDS, payments::KINDS, channels::KINDS, disputes::KINDS];
+        let modules = [
+            network::KINDS,
+            stakes::KINDS,
+            payments::KINDS,
+            channels::KINDS,
+            disputes::KINDS,
+            pools::KINDS,
+            rewards::KINDS,
+        ];
         modules.into_iter().flatten()
     }
 
@@ -121,11 +162,12 @@ impl Generator {
         if let Some((function, draft)) = self.prelude.pop() {
             return Step::Call(self.operation(function, draft));
         }
-        if self.random.once_in(WAIT_ONE_IN) {
+        if self.random.once_in(self.focus.wait_one_in) {
             return Step::Wait(self.wait(books));
         }
         loop {
-            let chosen = self.random.weighted(Self::kinds().map(|kind| kind.weight));
+            let focus = self.focus;
+            let chosen = self.random.weighted(Self::kinds().map(|kind| focus.weight(kind)));
             let Some(kind) = Self::kinds().nth(chosen) else { continue };
             let Some(mut draft) = (kind.make)(self, books) else { continue };
             if self.random.once_in(SPOILED_ONE_IN) {
@@ -198,4 +240,8 @@ impl Generator {
     fn id(&mut self) -> Vec<u8> {
         self.random.bytes32().to_vec()
     }
+}
+
+fn text(text: &str) -> Argument {
+    Argument::Text(text.to_owned())
 }

@@ -3,8 +3,8 @@
 
 use cactus_move_vm::AccountAddress as Address;
 
-use super::{DAY, Draft, Generator, Kind, Planned};
-use crate::argument::Argument::{self, Address as A, Bool, Bytes, Text, U8, U64};
+use super::{DAY, Draft, Generator, Kind, Planned, text};
+use crate::argument::Argument::{Address as A, Bool, Bytes, U8, U64};
 use crate::books::{Books, total_stake};
 use crate::cast::{Actor, Cast};
 use crate::chain::CHAIN_ID;
@@ -59,6 +59,8 @@ const PARAMETERS: &[(&str, u64, u64)] = &[
     ("response_seconds", 600, 2 * DAY),
     ("vote_seconds", 600, 2 * DAY),
     ("appeal_seconds", 600, 2 * DAY),
+    ("max_pool_seconds", DAY, 60 * DAY),
+    ("reward_claim_seconds", DAY, 30 * DAY),
 ];
 const PAUSE_BITS: u64 = 6;
 const PAUSE_ALL: u64 = 63;
@@ -91,10 +93,6 @@ pub fn prelude(generator: &mut Generator) -> Vec<Planned> {
         calls.push(("payment::deposit", (Some(client.address), vec![U64(10 * APT)])));
     }
     calls
-}
-
-fn text(text: &str) -> Argument {
-    Text(text.to_owned())
 }
 
 fn registration(server: &Actor, bond: u64) -> Draft {

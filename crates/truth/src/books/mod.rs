@@ -2,12 +2,15 @@
 //! store, and every record that claims a part of one. Never asks a contract; views could err in the
 //! same way as what they look at.
 
+mod pools;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cactus_move_vm::{AccountAddress as Address, Effects, StateKey, StructTag};
 use serde::de::DeserializeOwned;
 use sha3::{Digest, Sha3_256};
 
+pub use self::pools::{InPool, Pools};
 use crate::chain::CONTRACT;
 use crate::records::{
     CaseRecord, ChannelRecord, ClientAccount, Escrow, FungibleStore, Orchestrator, Parameters,
@@ -68,6 +71,7 @@ pub struct Books {
     pub reputations: BTreeMap<Address, Reputation>,
     pub parameters: Option<Parameters>,
     pub roles: Option<Roles>,
+    pub pools: Pools,
     /// Tasks that are not final.
     pub assigned: BTreeSet<Id>,
     /// Octas of live tasks' locks, by client.
@@ -94,15 +98,26 @@ impl Books {
     /// A rule is broken.
     pub fn enter(&mut self, effects: &Effects) -> Result<Touched, Violation> {
         let mut touched = Touched::default();
+        let mut funds = self.pools.enter_events(effects)?;
         // Resources first: they name the tables whose items follow.
         for (key, bytes) in &effects.writes {
             if let StateKey::Resource(address, tag) = key {
                 self.enter_resource(*address, tag, bytes.as_deref(), &mut touched)?;
+                let is_fund = tag.module == "rewards" && tag.name == "Fund";
+                funds.extend(is_fund.then_some(*address));
             }
         }
         for (key, bytes) in &effects.writes {
             if let StateKey::TableItem(handle, item) = key {
                 self.enter_item(handle, item, bytes.as_deref(), &mut touched)?;
+                funds.extend(self.pools.enter_item(handle, item, bytes.as_deref())?);
+            }
+        }
+        for pool in funds {
+            let left = self.pools.left(&pool)?;
+            let vault = self.pools.funds.get(&pool).map(|fund| fund.vault.clone());
+            if let Some(vault) = vault {
+                self.claim(&vault, left, &mut touched);
             }
         }
         self.check(&touched)?;
@@ -140,6 +155,9 @@ impl Books {
             }
             ("channel", "Channel") => self.enter_channel(at, read(bytes)?, touched)?,
             ("dispute", "Case") => self.enter_case(at, read(bytes)?, touched)?,
+            ("domain", "Domains") => self.pools.enter_domains(bytes)?,
+            ("pool", "Pool") => self.pools.enter_pool(at, bytes)?,
+            ("rewards", "Fund") => self.pools.enter_fund(at, bytes)?,
             ("registry", "Orchestrator") => drop(self.orchestrators.insert(at, read(bytes)?)),
             ("reputation", "Reputation") => drop(self.reputations.insert(at, read(bytes)?)),
             ("config", "Parameters") => self.parameters = Some(read(bytes)?),
@@ -389,6 +407,11 @@ impl Books {
     /// The validators.
     pub fn validators(&self) -> &[Address] {
         self.roles.as_ref().map_or(&[], |Roles::V1 { validators, .. }| validators)
+    }
+
+    /// The federators.
+    pub fn federators(&self) -> &[Address] {
+        self.roles.as_ref().map_or(&[], |Roles::V1 { federators, .. }| federators)
     }
 }
 

@@ -1,6 +1,10 @@
 //! The contracts' resources, as BCS lays them out. Only what the books need is named; never
 //! written, only read.
 
+mod pools;
+
+pub use pools::*;
+
 use cactus_move_vm::AccountAddress as Address;
 use serde::Deserialize;
 
@@ -52,7 +56,7 @@ pub enum Roles {
         admin: Address,
         proposed_admin: Option<Address>,
         validators: Vec<Address>,
-        _federators: Vec<Address>,
+        federators: Vec<Address>,
     },
 }
 
