@@ -4,6 +4,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+use std::cell::RefCell;
+
 use cactus_move_vm::{AccountAddress, CompiledModule, FunctionInfo, ModuleId, VmStatus};
 
 use super::generating::generate;
@@ -13,18 +15,20 @@ use super::{World, bytecode};
 const SOMEONE: AccountAddress = AccountAddress([1; 32]);
 /// Enough for some thousand instructions.
 const GAS: u64 = 40;
+/// Enough to publish any module that fits the input.
+const PUBLISHING_GAS: u64 = 10_000;
 /// The status of a value that is not what the check promised.
 const UNSOUND: &str = "UNKNOWN_INVARIANT_VIOLATION_ERROR";
 
 thread_local! {
-    static FRAMEWORK: World = {
+    static FRAMEWORK: RefCell<World> = {
         let mut world = World::default();
         let folder = match env!("CARGO_MANIFEST_DIR").ends_with("fuzz") {
             true => "../../localnet/bytecode/framework",
             false => "../localnet/bytecode/framework",
         };
         world.publish(AccountAddress::ONE, bytecode(folder)).unwrap();
-        world
+        RefCell::new(world)
     };
 }
 
@@ -38,7 +42,7 @@ pub fn parse(data: &[u8]) {
 /// Checks a whole module of the input's bytes.
 pub fn check(data: &[u8]) {
     let Ok(module) = CompiledModule::deserialize(data) else { return };
-    FRAMEWORK.with(|world| {
+    FRAMEWORK.with_borrow(|world| {
         let mut session = world.vm.session(world, world.context(), GAS);
         let _ = session.publish(module.id().address, vec![data.to_vec()]);
     });
@@ -57,31 +61,51 @@ pub fn execute(data: &[u8]) {
 /// each function on top of what those left. Returns whether it was accepted.
 pub fn run(bytes: &[u8]) -> bool {
     let Ok(module) = CompiledModule::deserialize(bytes) else { return false };
-    FRAMEWORK.with(|world| {
-        let mut session = world.vm.session(world, world.context(), 10_000);
-        if let Err(status) = session.publish(module.id().address, vec![bytes.to_vec()]) {
-            assert_ne!(status.code_name(), UNSOUND, "{status}");
+    let id = module.id();
+    FRAMEWORK.with_borrow_mut(|world| {
+        let published = {
+            let mut session = world.vm.session(world, world.context(), PUBLISHING_GAS);
+            session.publish(id.address, vec![bytes.to_vec()])
+        };
+        if published.is_err() {
+            sound(id, published.map(drop));
             return false;
         }
-        let functions = module.functions();
-        let (set_ups, others): (Vec<_>, Vec<_>) = functions.iter().partition(|one| is_set_up(one));
-        for function in others {
-            for (types, argument) in cases(function) {
-                let mut session = world.vm.session(world, world.context(), 10_000);
-                session.publish(module.id().address, vec![bytes.to_vec()]).unwrap();
-                for first in &set_ups {
-                    let (id, name) = (module.id(), &first.name);
-                    sound(id, session.execute_entry(id, name, vec![], vec![], &[SOMEONE]));
-                }
-                let args = vec![argument.to_vec(); function.params.len()];
-                let types = vec![types.parse().unwrap(); function.type_params.len()];
-                let called = session.call(module.id(), &function.name, types, args);
-                sound(module.id(), called.map(drop));
-                sound(module.id(), session.finish().map(drop));
-            }
-        }
+        let before = world.modules.insert(id.clone(), bytes.into());
+        call_all(world, &module);
+        world.values.clear();
+        match before {
+            Some(before) => world.modules.insert(id.clone(), before),
+            None => world.modules.remove(id),
+        };
         true
     })
+}
+
+fn call_all(world: &mut World, module: &CompiledModule) {
+    let (id, functions) = (module.id(), module.functions());
+    let (set_ups, others): (Vec<_>, Vec<_>) = functions.iter().partition(|one| is_set_up(one));
+    for function in set_ups {
+        let done = {
+            let mut session = world.vm.session(world, world.context(), GAS);
+            let done = session.execute_entry(id, &function.name, vec![], vec![], &[SOMEONE]);
+            done.and_then(|()| session.finish())
+        };
+        match done {
+            Ok(effects) => world.apply(effects),
+            Err(status) => sound(id, Err(status)),
+        }
+    }
+    for function in others {
+        for (types, argument) in cases(function) {
+            let mut session = world.vm.session(world, world.context(), GAS);
+            let args = vec![argument.to_vec(); function.params.len()];
+            let types = vec![types.parse().unwrap(); function.type_params.len()];
+            let called = session.call(id, &function.name, types, args);
+            sound(id, called.map(drop));
+            sound(id, session.finish().map(drop));
+        }
+    }
 }
 
 /// The BCS of an empty list or nothing, of a number, of two numbers and of an address.
