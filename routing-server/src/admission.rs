@@ -1,10 +1,8 @@
 //! Reserves a task's money before its first token, in memory, and undoes that unless the task is
 //! kept. The chain is asked only when the balance is unknown or seems too small.
 
-use crate::{
-    app::App, budget::Refusal, dispatch::exposure_limit, error::ApiError, settlement::store,
-    sync::lock,
-};
+use crate::{app::App, budget::Refusal, error::ApiError, settlement::store, sync::lock};
+use cactus_dispatch::exposure_limit;
 use cactus_protocol::{Address, Octas, SignedOrder, TaskId};
 use std::{
     sync::Arc,
@@ -59,7 +57,7 @@ impl Drop for Reservation {
         if !self.kept {
             let refund = (self.ask.lock, Instant::now());
             lock(&self.app.budget).finish(self.client, &self.ask.task_id, refund);
-            self.app.nodes.remove_exposure(&self.ask.operator, self.ask.lock);
+            self.app.nodes.fleet.remove_exposure(&self.ask.operator, self.ask.lock);
         }
     }
 }
@@ -75,7 +73,7 @@ pub async fn reserve(
 ) -> Result<Reservation, NotReserved> {
     reserve_money(app, order, ask).await.map_err(NotReserved::Refused)?;
     let limit = exposure_limit(ask.stake, app.config.limits.exposure_milli);
-    if !app.nodes.add_exposure(ask.operator, ask.lock, limit) {
+    if !app.nodes.fleet.add_exposure(ask.operator, ask.lock, limit) {
         let refund = (ask.lock, Instant::now());
         lock(&app.budget).finish(order.order.client, &ask.task_id, refund);
         return Err(NotReserved::Exposure);

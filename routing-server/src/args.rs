@@ -1,7 +1,7 @@
 //! What was typed: flags, environment and the configuration file. It checks nothing; that is
 //! [`crate::config`]'s work.
 
-use crate::dispatch::Weights;
+use cactus_dispatch::Weights;
 use cactus_protocol::{Address, Hash};
 use clap::Parser;
 use serde::{Deserialize, Serialize};

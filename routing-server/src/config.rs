@@ -1,11 +1,9 @@
 //! The checked configuration: everything that `run` needs, read before any socket opens and never
 //! again after.
 
-use crate::{
-    args::{Args, File, Limits},
-    dispatch::Weights,
-};
+use crate::args::{Args, File, Limits};
 use anyhow::{Context, Result, ensure};
+use cactus_dispatch::Weights;
 use cactus_ledger::{LOCALNET_CONTRACT, LOCALNET_URL, key_file};
 use cactus_protocol::{Address, Hash, SecretKey};
 use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, path::PathBuf};

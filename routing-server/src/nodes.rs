@@ -1,34 +1,22 @@
-//! The nodes that are linked now, and what is remembered of each between links. It decides
-//! nothing: dispatch reads its views.
+//! The nodes that are linked now: for each what it said, and the way to its link. What is known of
+//! how well they work is the fleet's; this decides nothing.
 
 use crate::{
-    dispatch::NodeView,
     link::Command,
-    statistics::Statistics,
     sync::{lock, read, write},
 };
+use cactus_dispatch::{Fleet, Member, NewMember, Prefix, Rules};
 use cactus_protocol::{
     Address, Octas, PublicKey,
-    frame::{Advert, HEARTBEAT_SECONDS, HardwareReport, Heartbeat, Hello, SUSPECT_AFTER_MISSED},
+    frame::{Advert, HardwareReport, Heartbeat, Hello},
 };
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, RwLock,
-        atomic::{AtomicU32, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, RwLock},
+    time::Instant,
 };
 use tokio::sync::mpsc;
-
-/// What is remembered of a node's key while this process lives.
-#[derive(Debug)]
-pub struct Record {
-    /// What was measured.
-    pub statistics: Statistics,
-    /// No task before this moment.
-    pub quarantined_until: Option<Instant>,
-}
 
 /// One linked node.
 #[derive(Debug)]
@@ -47,74 +35,32 @@ pub struct Node {
     pub session_id: u64,
     /// To the link's loop.
     pub commands: mpsc::Sender<Command>,
-    record: Arc<Mutex<Record>>,
-    in_flight: AtomicU32,
-    live: Mutex<Live>,
-}
-
-#[derive(Debug)]
-struct Live {
-    stake: Octas,
-    heartbeat: Heartbeat,
-    heard_at: Instant,
-}
-
-/// One task on a node, counted while it lives.
-#[derive(Debug)]
-pub struct InFlight(Arc<Node>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
-    }
+    /// Its place in the fleet.
+    pub member: Arc<Member>,
+    heartbeat: Mutex<Heartbeat>,
 }
 
 impl Node {
-    /// Counts a task.
-    pub fn start_task(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
     /// A heartbeat came.
     pub fn hear(&self, heartbeat: Heartbeat, now: Instant) {
-        let mut live = lock(&self.live);
-        (live.heartbeat, live.heard_at) = (heartbeat, now);
-    }
-
-    /// How long nothing was heard.
-    pub fn silent_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(lock(&self.live).heard_at)
-    }
-
-    /// The chain's newest word on the stake.
-    pub fn set_stake(&self, stake: Octas) {
-        lock(&self.live).stake = stake;
-    }
-
-    /// Changes what is remembered of the node.
-    pub fn with_record<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
-        change(&mut lock(&self.record))
+        let reported = u32::from(heartbeat.active) + u32::from(heartbeat.queued);
+        self.member.hear(reported, &heartbeat.unavailable, now);
+        *lock(&self.heartbeat) = heartbeat;
     }
 
     /// The last heartbeat.
     pub fn heartbeat(&self) -> Heartbeat {
-        lock(&self.live).heartbeat.clone()
+        lock(&self.heartbeat).clone()
     }
 }
 
 /// All linked nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Nodes {
-    linked: RwLock<Linked>,
-    records: Mutex<HashMap<PublicKey, Arc<Mutex<Record>>>>,
-    exposure: Mutex<HashMap<Address, Octas>>,
-}
-
-#[derive(Debug, Default)]
-struct Linked {
-    by_key: HashMap<PublicKey, Arc<Node>>,
-    by_model: HashMap<String, Vec<Arc<Node>>>,
+    /// How well they work, and who is chosen.
+    pub fleet: Fleet,
+    linked: RwLock<HashMap<PublicKey, Arc<Node>>>,
+    prefix_salt: RandomState,
 }
 
 /// Why a link cannot be added.
@@ -140,6 +86,15 @@ pub struct NewLink {
 }
 
 impl Nodes {
+    /// Nobody yet.
+    pub fn new(rules: Rules, now: Instant) -> Self {
+        Self {
+            fleet: Fleet::new(rules, now),
+            linked: RwLock::default(),
+            prefix_salt: RandomState::new(),
+        }
+    }
+
     /// Adds a link.
     ///
     /// # Errors
@@ -150,6 +105,14 @@ impl Nodes {
         max_links: usize,
         now: Instant,
     ) -> Result<Arc<Node>, NotLinked> {
+        let mut linked = write(&self.linked);
+        if linked.contains_key(&new.hello.node) {
+            return Err(NotLinked::Already);
+        }
+        if linked.len() >= max_links {
+            return Err(NotLinked::Full);
+        }
+        let member = self.fleet.link(new_member(&new), now);
         let node = Arc::new(Node {
             key: new.hello.node,
             operator: new.hello.operator,
@@ -158,129 +121,64 @@ impl Nodes {
             software: new.hello.software,
             session_id: new.session_id,
             commands: new.commands,
-            record: self.record(new.hello.node, now),
-            in_flight: AtomicU32::new(0),
-            live: Mutex::new(Live {
-                stake: new.stake,
-                heartbeat: Heartbeat::default(),
-                heard_at: now,
-            }),
+            member,
+            heartbeat: Mutex::default(),
         });
-        let mut linked = write(&self.linked);
-        if linked.by_key.contains_key(&node.key) {
-            return Err(NotLinked::Already);
-        }
-        if linked.by_key.len() >= max_links {
-            return Err(NotLinked::Full);
-        }
-        linked.by_key.insert(node.key, Arc::clone(&node));
-        for offer in &node.advert.models {
-            let nodes = linked.by_model.entry(offer.id.clone()).or_default();
-            nodes.push(Arc::clone(&node));
-        }
+        linked.insert(node.key, Arc::clone(&node));
         Ok(node)
     }
 
     /// Removes a link.
     pub fn unlink(&self, node: &Node) {
         let mut linked = write(&self.linked);
-        linked.by_key.remove(&node.key);
-        for offer in &node.advert.models {
-            if let Some(nodes) = linked.by_model.get_mut(&offer.id) {
-                nodes.retain(|other| other.key != node.key);
-                if nodes.is_empty() {
-                    linked.by_model.remove(&offer.id);
-                }
-            }
-        }
+        self.fleet.unlink(&node.member);
+        linked.remove(&node.key);
     }
 
-    /// The nodes that offer a model.
-    pub fn of_model(&self, model: &str) -> Vec<Arc<Node>> {
-        read(&self.linked).by_model.get(model).cloned().unwrap_or_default()
+    /// A linked node.
+    pub fn get(&self, key: &PublicKey) -> Option<Arc<Node>> {
+        read(&self.linked).get(key).cloned()
+    }
+
+    /// How many are linked.
+    pub fn len(&self) -> usize {
+        read(&self.linked).len()
     }
 
     /// All nodes, in the order of their keys.
     pub fn all(&self) -> Vec<Arc<Node>> {
-        let mut nodes: Vec<_> = read(&self.linked).by_key.values().cloned().collect();
+        let mut nodes: Vec<_> = read(&self.linked).values().cloned().collect();
         nodes.sort_by_key(|node| node.key.0);
         nodes
     }
 
-    /// The ids of all offered models, sorted.
-    pub fn models(&self) -> Vec<String> {
-        let mut models: Vec<_> = read(&self.linked).by_model.keys().cloned().collect();
-        models.sort();
-        models
+    /// The nodes that offer a model.
+    pub fn of_model(&self, model: &str) -> Vec<Arc<Node>> {
+        let linked = read(&self.linked);
+        let offers = |node: &&Arc<Node>| node.advert.models.iter().any(|offer| offer.id == model);
+        linked.values().filter(offers).cloned().collect()
     }
 
-    /// The node as dispatch sees it, if it offers the model.
-    pub fn view(&self, node: &Node, model: &str, now: Instant) -> Option<NodeView> {
-        let place = node.advert.models.iter().position(|o| o.id == model)?;
-        let offer = node.advert.models.get(place)?.clone();
-        let (stake, reported, engine_away) = {
-            let live = lock(&node.live);
-            let reported = u32::from(live.heartbeat.active) + u32::from(live.heartbeat.queued);
-            let away = &live.heartbeat.unavailable;
-            let engine_away = u16::try_from(place).is_ok_and(|place| away.contains(&place));
-            (live.stake, reported, engine_away)
-        };
-        let suspect_after = u64::from(HEARTBEAT_SECONDS * (SUSPECT_AFTER_MISSED + 1));
-        let (statistics, quarantined) = node.with_record(|record| {
-            let quarantined = record.quarantined_until.is_some_and(|until| now < until);
-            (record.statistics.clone(), quarantined)
-        });
-        Some(NodeView {
-            node: node.key,
-            operator: node.operator,
-            offer,
-            stake,
-            exposure: self.exposure(&node.operator),
-            slots: node.advert.slots,
-            queue: node.advert.queue,
-            in_flight: node.in_flight.load(Relaxed).max(reported),
-            suspect: engine_away || node.silent_for(now) > Duration::from_secs(suspect_after),
-            quarantined,
-            statistics,
-        })
+    /// The beginning of a payer's prompt, as the fleet may remember it.
+    pub fn prefix<'a>(
+        &self,
+        (payer, model): (&Address, &str),
+        parts: impl IntoIterator<Item = &'a str>,
+    ) -> Prefix {
+        Prefix::of(self.prefix_salt.hash_one((payer, model)), parts)
     }
+}
 
-    /// The operator's unsettled locks.
-    pub fn exposure(&self, operator: &Address) -> Octas {
-        lock(&self.exposure).get(operator).copied().unwrap_or_default()
-    }
-
-    /// Adds a lock to what an operator owes, unless that passes `limit`, in octas.
-    pub fn add_exposure(&self, operator: Address, amount: Octas, limit: u128) -> bool {
-        let mut exposure = lock(&self.exposure);
-        let owed = exposure.entry(operator).or_default();
-        let Some(sum) = owed.checked_add(amount).filter(|s| u128::from(s.0) <= limit) else {
-            return false;
-        };
-        *owed = sum;
-        true
-    }
-
-    /// A lock is no longer unsettled.
-    pub fn remove_exposure(&self, operator: &Address, amount: Octas) {
-        let mut exposure = lock(&self.exposure);
-        if let Some(owed) = exposure.get_mut(operator) {
-            *owed = owed.saturating_sub(amount);
-            if *owed == Octas::ZERO {
-                exposure.remove(operator);
-            }
-        }
-    }
-
-    /// One record per node key that the chain knows: staking bounds their number.
-    fn record(&self, key: PublicKey, now: Instant) -> Arc<Mutex<Record>> {
-        let mut records = lock(&self.records);
-        let new = || {
-            Arc::new(Mutex::new(Record {
-                statistics: Statistics::new(now),
-                quarantined_until: None,
-            }))
-        };
-        Arc::clone(records.entry(key).or_insert_with(new))
+fn new_member(new: &NewLink) -> NewMember {
+    let Hello { node, operator, advert, hardware, .. } = &new.hello;
+    NewMember {
+        key: *node,
+        operator: *operator,
+        stake: new.stake,
+        slots: advert.slots,
+        queue: advert.queue,
+        region: advert.region.clone(),
+        gpus: hardware.gpus.iter().map(|gpu| gpu.name.clone()).collect(),
+        offers: advert.models.clone(),
     }
 }

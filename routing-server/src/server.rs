@@ -8,18 +8,26 @@ use crate::{
     chain::{Chain, LedgerChain},
     config::Config,
     enrollment::{self, Wanted},
-    key_store, routes, settlement,
+    key_store,
+    nodes::Nodes,
+    routes, settlement,
     settlement::Writer,
 };
 use actix_web::{HttpServer, dev::ServerHandle, web};
 use anyhow::{Context, Result};
+use cactus_dispatch::{Bounds, Rules};
 use cactus_ledger::{Call, IntentId, LedgerConfig, outbox};
 use cactus_protocol::Scope;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
-use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -31,6 +39,8 @@ const DATABASE_BUSY: Duration = Duration::from_secs(10);
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at the operators' stakes.
 const STAKE_PERIOD: Duration = Duration::from_secs(30);
+/// Between two looks at what is usual among nodes.
+const REFRESH_PERIOD: Duration = Duration::from_secs(1);
 
 /// Runs a routing server on `listener` until `shutdown`, then drains.
 ///
@@ -88,6 +98,7 @@ pub async fn serve(
     let carrying = tokio::spawn(async move { carrier.run(carried).await });
     let following = spawn_follower(&app, &background);
     let watching = tokio::spawn(watch_stakes(app.clone().into_inner(), background.clone()));
+    let refreshing = tokio::spawn(refresh_fleet(app.clone().into_inner(), background.clone()));
     let authorizing = spawn_authorization_watch(&app, &background);
 
     let (handle, serving) = start_http(&app, listener)?;
@@ -104,7 +115,7 @@ pub async fn serve(
     };
     flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
-    let _ = tokio::join!(carrying, following, watching, authorizing);
+    let _ = tokio::join!(carrying, following, watching, refreshing, authorizing);
     drop(app);
     join_writer(writing).await;
     pool.close().await;
@@ -149,6 +160,11 @@ async fn assemble(
     let scope = Scope { chain_id: chain.chain_id(), contract: config.contract };
     let keys = key_store::live(&pool).await.context("read API keys")?;
     let server = config.key.address();
+    let bounds = Bounds {
+        min_stake: chain.parameters().min_stake,
+        exposure_milli: config.limits.exposure_milli,
+    };
+    let nodes = Nodes::new(Rules { bounds, weights: config.weights }, Instant::now());
     Ok(App {
         carrier: Arc::clone(&chain).carry(pool.clone(), config.key.clone()),
         keys: ApiKeys::new(keys, scope),
@@ -160,7 +176,7 @@ async fn assemble(
         pool,
         writer,
         budget: Default::default(),
-        nodes: Default::default(),
+        nodes,
         replays: std::sync::Mutex::new(ReplayCache::default()),
         streams: Default::default(),
         metrics: Default::default(),
@@ -253,6 +269,14 @@ async fn join_writer(writing: JoinHandle<()>) {
     }
 }
 
+/// Keeps the index of nodes fresh, beside the requests that read it.
+async fn refresh_fleet(app: Arc<App>, stop: CancellationToken) {
+    let mut period = tokio::time::interval(REFRESH_PERIOD);
+    while stop.run_until_cancelled(period.tick()).await.is_some() {
+        app.nodes.fleet.refresh(Instant::now());
+    }
+}
+
 /// Follows the stakes of linked operators; one that left the chain counts as without stake.
 async fn watch_stakes(app: Arc<App>, stop: CancellationToken) {
     let mut period = tokio::time::interval(STAKE_PERIOD);
@@ -261,7 +285,8 @@ async fn watch_stakes(app: Arc<App>, stop: CancellationToken) {
             match app.chain.operator(node.operator).await {
                 Ok(operator) => {
                     let stake = operator.map(|o| o.stake_behind(&node.key));
-                    node.set_stake(stake.unwrap_or_default());
+                    let fleet = &app.nodes.fleet;
+                    fleet.set_stake(&node.member, stake.unwrap_or_default(), Instant::now());
                 }
                 Err(error) => tracing::warn!(%error, "a stake cannot be read"),
             }

@@ -6,7 +6,7 @@ use cactus_protocol::{
     Verified, Work, frame::ModelOffer, task::Delivery,
 };
 use cactus_verification::{Observation, ReceiptFault, check_receipt};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Who was asked for what.
 #[derive(Debug, Clone)]
@@ -20,7 +20,7 @@ pub struct Assigned {
     /// Who works.
     pub node: PublicKey,
     /// What was offered and agreed.
-    pub offer: ModelOffer,
+    pub offer: Arc<ModelOffer>,
 }
 
 /// What came back and when.

@@ -23,19 +23,22 @@ pub enum Subject {
     Soak,
     /// What the network adds to the engine; time to ready and to the first answer.
     Network,
+    /// Choosing a node among 10 to 10,000.
+    Dispatch,
     /// Build time and binary sizes from an empty target directory.
     Build,
 }
 
 /// Measures one subject, or all but the build and the soak, which takes `minutes`.
 pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
-    let usual = [Subject::Engine, Subject::Chain, Subject::Network];
+    let usual = [Subject::Engine, Subject::Chain, Subject::Network, Subject::Dispatch];
     for subject in subject.map_or(usual.to_vec(), |only| vec![only]) {
         match subject {
             Subject::Engine => engine()?,
             Subject::Chain => chain()?,
             Subject::Soak => chain_bench(&["soak", &minutes.to_string()])?,
             Subject::Network => example("cactus-cli", "network_latency", &["200"])?,
+            Subject::Dispatch => example("cactus-dispatch", "choosing", &[])?,
             Subject::Build => build()?,
         }
     }

@@ -10,9 +10,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cactus-ledger", &["cactus-protocol"]),
     ("cactus-inference", &["cactus-protocol"]),
     ("cactus-verification", &["cactus-protocol"]),
+    ("cactus-dispatch", &["cactus-protocol"]),
     ("cactus-localnet", &["cactus-move-vm"]),
     ("cactus-truth", &["cactus-move-vm"]),
-    ("cactus-routing-server", &["cactus-protocol", "cactus-ledger", "cactus-verification"]),
+    (
+        "cactus-routing-server",
+        &["cactus-protocol", "cactus-dispatch", "cactus-ledger", "cactus-verification"],
+    ),
     ("cactus-orchestrator", &["cactus-protocol", "cactus-ledger", "cactus-inference"]),
     (
         "cactus-devnet",

@@ -1,7 +1,11 @@
 //! Sends a request to the best node that takes it: reserve the money, send the task, queue the
 //! lock. In this order, and undone when a step fails.
 
-use super::{Exchange, attempt::Attempt, plan::Choice};
+use super::{
+    Exchange,
+    attempt::Attempt,
+    plan::{self, Choice, Plan},
+};
 use crate::{
     admission::{self, Ask, NotReserved},
     error::ApiError,
@@ -18,6 +22,9 @@ use std::{sync::Arc, time::Instant};
 /// How far the chain's clock may be behind this server's, in seconds.
 const CLOCK_MARGIN_SECONDS: u64 = 60;
 
+/// Nodes that one request is offered to at most.
+const MOST_ASKED: usize = 32;
+
 /// Why a choice did not take the task.
 enum NotSent {
     /// Try the next one.
@@ -29,17 +36,21 @@ enum NotSent {
 impl Exchange {
     /// Sends the request to the first choice that takes it.
     pub(super) async fn launch(&mut self) -> Result<Attempt, ApiError> {
-        while let Some(choice) = self.choices.pop_front() {
-            match self.send_to(choice).await {
-                Ok(attempt) => return Ok(attempt),
-                Err(NotSent::Busy) => {}
-                Err(NotSent::Refused(error)) => return Err(error),
+        while self.needs.except.len() < MOST_ASKED {
+            if self.choices.is_empty() {
+                let Plan { choices, candidates } = plan::plan(&self.app, &self.work, &self.needs)?;
+                (self.choices, self.candidates) = (choices, candidates);
+            }
+            while let Some(choice) = self.choices.pop_front() {
+                self.needs.except.push(choice.node.key);
+                match self.send_to(choice).await {
+                    Ok(attempt) => return Ok(attempt),
+                    Err(NotSent::Busy) => {}
+                    Err(NotSent::Refused(error)) => return Err(error),
+                }
             }
         }
-        Err(ApiError::Busy {
-            code: "overloaded",
-            message: "no node can take this request now; try again".into(),
-        })
+        Err(plan::all_busy())
     }
 
     async fn send_to(&self, choice: Choice) -> Result<Attempt, NotSent> {
@@ -53,9 +64,9 @@ impl Exchange {
         })?;
         let ask = Ask {
             task_id,
-            lock: choice.lock,
-            operator: choice.view.operator,
-            stake: choice.view.stake,
+            lock: choice.candidate.lock,
+            operator: choice.candidate.member.operator,
+            stake: choice.candidate.member.stake(),
         };
         let reservation = admission::reserve(&self.app, &self.order, ask).await;
         let reservation = reservation.map_err(|not_reserved| match not_reserved {
@@ -72,13 +83,14 @@ impl Exchange {
         })?;
         permit.open(self.new_task(task_id, &choice));
         reservation.keep();
+        self.app.nodes.fleet.remember(&self.needs, &choice.candidate);
         Ok(Attempt {
             assigned: Assigned {
                 task_id,
                 server: self.app.server,
-                operator: choice.view.operator,
-                node: choice.view.node,
-                offer: choice.view.offer.clone(),
+                operator: choice.candidate.member.operator,
+                node: choice.candidate.member.key,
+                offer: Arc::clone(choice.candidate.offer()),
             },
             fits: self.fits(&choice),
             choice,
@@ -93,7 +105,7 @@ impl Exchange {
             work: self.work.clone(),
             deadline_ms: self.wanted_for_ms(),
             priority: self.preferences.priority,
-            price: choice.view.offer.price,
+            price: choice.candidate.offer().price,
             credits: INITIAL_CREDITS,
             cache_scope: cache_scope(&self.order.order.client),
         }
@@ -113,11 +125,11 @@ impl Exchange {
         NewTask {
             task_id,
             order: Arc::clone(&self.order),
-            operator: choice.view.operator,
-            node: choice.view.node,
+            operator: choice.candidate.member.operator,
+            node: choice.candidate.member.key,
             model: self.work.model().to_owned(),
-            lock: choice.lock,
-            price: choice.view.offer.price,
+            lock: choice.candidate.lock,
+            price: choice.candidate.offer().price,
             deadline_seconds: created_ms / 1000 + lock_seconds,
             candidates: self.candidates.to_string(),
             previous: self.previous.clone(),
@@ -128,7 +140,7 @@ impl Exchange {
     /// Whether the prompt fits the node's context whatever its tokenizer does.
     fn fits(&self, choice: &Choice) -> bool {
         let bound = self.work.prompt_tokens_bound();
-        bound < choice.view.offer.context_length
+        bound < choice.candidate.offer().context_length
     }
 }
 

@@ -5,10 +5,12 @@ mod attempt;
 mod delivery;
 mod failure;
 mod launch;
+mod needs;
 mod plan;
 
 pub use delivery::{Finished, Reply, Served};
-pub use plan::{quote, rules};
+pub use needs::Means;
+pub use plan::quote;
 
 use crate::{
     app::App,
@@ -18,15 +20,15 @@ use crate::{
     metrics::Metrics,
     openai::{Call, preferences::Preferences, response::Usage},
     settlement::Closing,
-    statistics::Timing,
     streams::Stream,
     verify::{self, Proof},
 };
 use attempt::{Attempt, Ended, Times};
-use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work};
+use cactus_dispatch::{Needs, Outcome, Timing};
+use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame};
 use delivery::Delivery;
 use failure::Failure;
-use plan::{Choice, Plan};
+use plan::Choice;
 use serde_json::{Value, json};
 use std::{
     collections::VecDeque,
@@ -42,6 +44,7 @@ struct Exchange {
     order: Arc<SignedOrder>,
     work: Work,
     preferences: Preferences,
+    needs: Needs,
     choices: VecDeque<Choice>,
     candidates: Value,
     previous: Vec<TaskId>,
@@ -67,14 +70,16 @@ pub async fn start(
     let stream = app.streams.enter(payer.client(), limits)?;
     let (delivery, replies) = delivery::channel(call.streams);
     let preferences = call.preferences.clone();
-    let Plan { work, choices, candidates } = plan::plan(app, call, &order)?;
+    let means = Means { payer: payer.client(), max_lock: order.order.max_per_task };
+    let (work, needs) = needs::needs_of(app, call, means)?;
     let mut exchange = Exchange {
         app: Arc::clone(app),
         order,
         work,
         preferences,
-        choices,
-        candidates,
+        needs,
+        choices: VecDeque::new(),
+        candidates: Value::Null,
         previous: Vec::new(),
         delivery,
         _stream: stream,
@@ -126,11 +131,11 @@ impl Exchange {
         let tried = self.previous.len() + 1;
         if failure.is_bad_request() {
             // Too long for this node, it says; only a roomier one can prove it wrong.
-            let context = failed.choice.view.offer.context_length;
-            self.choices.retain(|choice| choice.view.offer.context_length > context);
+            let context = failed.choice.candidate.offer().context_length;
+            self.needs.min_context = self.needs.min_context.max(context.saturating_add(1));
+            self.choices.retain(|choice| choice.candidate.offer().context_length > context);
         }
         let may_move = (failure.can_move() || failure.is_bad_request())
-            && !self.choices.is_empty()
             && !self.delivery.has_started()
             && tried < self.app.config.limits.attempts;
         self.previous.push(failed.assigned.task_id);
@@ -234,10 +239,11 @@ fn record_success(app: &App, attempt: &Attempt, (times, proof): (Times, &Proof))
         total: times.total,
         prompt_tokens: proof.receipt.prompt_tokens,
         output_tokens,
+        at_once: attempt.subscription.at_once(),
     };
-    let node = &attempt.choice.node;
     let timing = times.are_the_nodes().then_some(timing);
-    node.with_record(|record| record.statistics.record_success(timing, Instant::now()));
+    let member = &attempt.choice.candidate.member;
+    app.nodes.fleet.record(member, Outcome::Verified(timing), Instant::now());
     app.metrics.ttft.observe(ttft.as_secs_f64());
     if output_tokens > 1 && times.are_the_nodes() {
         let decode = times.total.saturating_sub(ttft).as_secs_f64();
@@ -256,13 +262,14 @@ fn record_failure(app: &App, attempt: &Attempt, failure: &Failure) {
     }
     let now = Instant::now();
     let quarantine = Duration::from_millis(app.config.limits.quarantine_ms);
-    attempt.choice.node.with_record(|record| match failure {
+    let outcome = match failure {
         Failure::NotVerified(_) | Failure::Violation(_) => {
-            record.statistics.record_fault(now);
-            record.quarantined_until = Some(now + quarantine);
+            Outcome::Fault { until: now + quarantine }
         }
-        _ => record.statistics.record_failure(now),
-    });
+        Failure::Refused { reason: frame::Failure::Overloaded, .. } => Outcome::Overloaded,
+        _ => Outcome::Failed,
+    };
+    app.nodes.fleet.record(&attempt.choice.candidate.member, outcome, now);
 }
 
 fn milliseconds(duration: Duration) -> u64 {

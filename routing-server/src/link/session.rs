@@ -220,7 +220,7 @@ impl Link {
                 message = self.messages.recv() => self.receive(message, node, tasks).await,
                 Some(command) = queue.recv() => self.command(command, tasks).await,
                 _ = clock.tick() => {
-                    let silent = node.silent_for(Instant::now()) > gone_after;
+                    let silent = node.member.silent_for(Instant::now()) > gone_after;
                     if silent { Err(LinkEnd::Silent) } else { Ok(()) }
                 }
                 () = stop.cancelled() => Err(LinkEnd::Stopping),

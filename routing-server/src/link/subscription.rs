@@ -1,8 +1,9 @@
 //! One task on one link, as the request that awaits it sees it. Dropping it cancels the task.
 
 use super::{Command, LinkEvent, Start, Wanted};
-use crate::nodes::{InFlight, Node};
+use crate::nodes::Node;
 use bytes::Bytes;
+use cactus_dispatch::InFlight;
 use cactus_protocol::{
     ServerFrame, TaskId,
     frame::{self, BadFrame, INITIAL_CREDITS, Task},
@@ -34,7 +35,7 @@ pub struct Subscription {
     events: mpsc::Receiver<LinkEvent>,
     consumed: u32,
     ended: bool,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 /// Sends a task to a node, without waiting.
@@ -55,7 +56,7 @@ pub fn submit(node: &Arc<Node>, task: Task) -> Result<Subscription, LinkBusy> {
         events,
         consumed: 0,
         ended: false,
-        _in_flight: node.start_task(),
+        in_flight: node.member.start_task(),
     })
 }
 
@@ -79,6 +80,11 @@ impl Subscription {
 }
 
 impl Subscription {
+    /// Tasks on the node when this one was sent, itself included.
+    pub fn at_once(&self) -> u32 {
+        self.in_flight.at_once
+    }
+
     /// Tells the node to stop. What it delivered until then and its bill still come.
     pub async fn stop(&self) {
         // A link that is gone closes the events as well.

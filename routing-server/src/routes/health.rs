@@ -15,7 +15,7 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     let database = sqlx::query("SELECT 1").execute(&app.pool).await.is_ok();
     let draining = app.stopping.is_cancelled();
     let authorized = app.authorization.is_granted();
-    let nodes = app.nodes.all().len();
+    let nodes = app.nodes.len();
     let body = json!({
         "authorized": authorized,
         "database": database,

@@ -38,7 +38,7 @@ fn table() -> Vec<(&'static str, Routes)> {
         ("/v1/models", vec![get(web::get().to(models::list))]),
         ("/v1/models/{model:.*}", vec![get(web::get().to(models::one))]),
         ("/v1/nodes", vec![get(web::get().to(nodes::list))]),
-        ("/v1/nodes/{operator}/score", vec![get(web::get().to(nodes::score))]),
+        ("/v1/nodes/{id}/score", vec![get(web::get().to(nodes::score))]),
         ("/v1/tasks/{id}", vec![get(web::get().to(tasks::one))]),
         ("/v1/server", vec![get(web::get().to(server::describe))]),
         ("/v1/balance", vec![get(web::get().to(server::balance))]),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// All models.
 pub async fn list(app: web::Data<App>) -> HttpResponse {
-    let ids = app.nodes.models();
+    let ids = app.nodes.fleet.models();
     let models: Vec<_> = ids.iter().filter_map(|id| describe(&app, id)).collect();
     let body = json!({"object": "list", "data": models});
     std::future::ready(HttpResponse::Ok().json(body)).await

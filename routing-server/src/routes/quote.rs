@@ -1,11 +1,11 @@
-//! `POST /v1/quote`: what a request would cost at most, at each node that could serve it, without
+//! `POST /v1/quote`: what a request would cost at most, at a few of the nodes that could serve it, without
 //! running it.
 
 use crate::{
     app::App,
     auth::Authenticated,
     error::{ApiError, Invalid},
-    exchange,
+    exchange::{self, Means},
     openai::{Call, EmbeddingCall, TextCall, expect_json},
 };
 use actix_web::{HttpRequest, HttpResponse, http::header::HeaderMap, web};
@@ -36,9 +36,10 @@ fn quote_of(app: &App, request: &HttpRequest, sender: &Authenticated) -> Result<
     expect_json(request.headers())?;
     let calls = parse(&sender.body, request.headers())?;
     let limit = sender.payer.order().map_or(Octas(u64::MAX), |order| order.order.max_per_task);
+    let means = Means { payer: sender.payer.client(), max_lock: limit };
     let mut quotes = Vec::with_capacity(calls.len());
     for call in calls {
-        quotes.push(exchange::quote(app, call, limit)?);
+        quotes.push(exchange::quote(app, call, means)?);
     }
     let total = |field: &str| {
         let amounts = quotes.iter().map(|quote| quote[field].as_u64().map(Octas));

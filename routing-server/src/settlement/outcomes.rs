@@ -208,7 +208,7 @@ async fn conclude(
     transaction.commit().await?;
     let finished = (amounts.refund, Instant::now());
     lock(&app.budget).finish(task.client, &task.task_id, finished);
-    app.nodes.remove_exposure(&task.operator, task.lock);
+    app.nodes.fleet.remove_exposure(&task.operator, task.lock);
     let lag_ms = now_ms.saturating_sub(task.closed_ms.unwrap_or(now_ms));
     let lag = Duration::from_millis(lag_ms).as_secs_f64();
     app.metrics.settlement_lag.observe(lag);

@@ -19,7 +19,7 @@ pub async fn recover(app: &App) -> Result<(), StoreError> {
         budget.learn_order(task.client, task.order_id, used);
         budget.recover(task.client, task.task_id, (task.order_id, task.lock));
         drop(budget);
-        app.nodes.add_exposure(task.operator, task.lock, u128::MAX);
+        app.nodes.fleet.add_exposure(task.operator, task.lock, u128::MAX);
     }
     if !live.is_empty() {
         tracing::info!(open = live.len(), abandoned, "tasks taken up again");
