@@ -125,12 +125,24 @@ pub trait Engine: Send {
     /// How much fits.
     fn capacity(&self) -> Capacity;
 
-    /// Reserves memory for a new sequence of at most `positions` tokens.
+    /// Makes room for `positions` tokens in a sequence, which begins empty if it is new. Room
+    /// that a sequence has already is kept.
     ///
     /// # Errors
-    /// [`EngineError::OutOfMemory`] if it does not fit now, [`EngineError::InvalidBatch`] if the
-    /// id is taken or `positions` is beyond the context.
+    /// [`EngineError::OutOfMemory`] if it does not fit now, [`EngineError::InvalidBatch`] if
+    /// `positions` is beyond the context. Nothing changes then.
     fn reserve(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError>;
+
+    /// Extends a sequence, which begins empty if it is new, by what is in memory already: at most
+    /// `tokens` in all, of which the first are those that the sequence has. Only sequences with
+    /// the same `salt` share. Returns how many tokens the sequence has now; the next one to append
+    /// is `tokens` from there on.
+    ///
+    /// An engine that shares nothing needs no body for this: sequences begin empty.
+    fn adopt(&mut self, sequence: SequenceId, salt: u64, tokens: &[u32]) -> usize {
+        let _ = (sequence, salt, tokens);
+        0
+    }
 
     /// Appends prompt tokens.
     ///

@@ -127,7 +127,7 @@ impl CandleEngine {
         let passed = self.threads.install(|| self.model.forward(rows, chosen));
         let passed = passed.map_err(|error| EngineError::Compute(error.to_string()))?;
         for (sequence, tokens) in batch {
-            self.blocks.advance(*sequence, tokens.len());
+            self.blocks.append(*sequence, tokens);
         }
         split(batch, &passed, tap).map_err(|error| EngineError::Compute(error.to_string()))
     }
@@ -157,6 +157,10 @@ impl Engine for CandleEngine {
             )));
         }
         self.blocks.reserve(sequence, positions)
+    }
+
+    fn adopt(&mut self, sequence: SequenceId, salt: u64, tokens: &[u32]) -> usize {
+        self.blocks.adopt(sequence, salt, tokens)
     }
 
     fn prefill(&mut self, batch: &Prefill, tap: Tap) -> Result<Step, EngineError> {
