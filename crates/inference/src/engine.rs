@@ -4,7 +4,7 @@
 use crate::card::ModelCard;
 
 /// Names a sequence for as long as it holds memory in an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SequenceId(pub u64);
 
 /// Tokens to append to sequences, of different lengths and at different positions.

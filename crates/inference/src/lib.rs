@@ -8,6 +8,7 @@ mod embedding;
 mod engine;
 mod gauges;
 pub mod load;
+mod logprobs;
 mod model;
 mod options;
 mod philox;
@@ -25,6 +26,7 @@ pub use engine::{
     Capacity, Chunk, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput,
     Step, Tap,
 };
+pub use gauges::Totals;
 pub use load::error::LoadError;
 pub use model::{CompleteError, Completion, Load, Model, Overloaded};
 pub use options::LoadOptions;
@@ -33,4 +35,4 @@ pub use request::{
     MAX_MESSAGES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOP_STRINGS, Prompt, ResponseFormat,
     Sampling, TokenLogprob, TokenLogprobs,
 };
-pub use sampler::{History, InvalidLogits, sample};
+pub use sampler::{History, InvalidLogits, TokenSet, sample};

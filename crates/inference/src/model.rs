@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::candle_engine::{CandleEngine, EngineOptions};
 use crate::card::ModelCard;
 use crate::engine::Engine;
-use crate::gauges::Gauges;
+use crate::gauges::{Gauges, Totals};
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
 use crate::options::LoadOptions;
@@ -118,8 +118,8 @@ impl Model {
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         let limits = options.limits()?;
-        let (card, gauges, shutdown) =
-            (engine.card().clone(), Arc::default(), CancellationToken::new());
+        let (card, vocabulary) = (engine.card().clone(), engine.vocabulary());
+        let (gauges, shutdown) = (Arc::default(), CancellationToken::new());
         let codec = Arc::new(codec);
         let scheduler = Scheduler::new(engine, codec.clone(), limits, Arc::clone(&gauges));
         let (submissions, submitted) = sync_channel(options.queue);
@@ -129,7 +129,7 @@ impl Model {
         let threads = vec![
             spawn("prompts", {
                 let stop = stop.clone();
-                let prompts = Prompts { codec, context, stop };
+                let prompts = Prompts { codec, context, vocabulary, stop };
                 move || prompts.serve(&submitted, &jobs)
             })?,
             spawn("model", move || serve(scheduler, &tokenised, &stop))?,
@@ -150,6 +150,11 @@ impl Model {
         let (active, queued) = (self.inner.gauges.active(), self.inner.gauges.queued());
         let free_slots = self.inner.limits.slots.saturating_sub(active).saturating_sub(queued);
         Load { active, free_slots, queued }
+    }
+
+    /// What it has done since it was loaded.
+    pub fn totals(&self) -> Totals {
+        self.inner.gauges.totals()
     }
 
     /// Queues a request and returns the channel of its events. Never blocks. Cancelling, or

@@ -1,5 +1,6 @@
-//! One request from admission to its last event. It never computes logits and never waits.
+//! One request from the queue to its last event. It never computes logits and never waits.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -7,21 +8,63 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::SequenceId;
 use crate::gauges::Ticket;
-use crate::request::{FinishReason, GenerateError, GenerateEvent, Sampling};
+use crate::logprobs::logprobs;
+use crate::request::{FinishReason, GenerateError, GenerateEvent, Sampling, TokenLogprobs};
 use crate::sampler::{History, sample};
+use crate::scheduler::Rank;
 use crate::text::answer::{Answer, Progress};
 use crate::text::codec::Codec;
 
 /// A tokenised request that waits for a slot.
 pub(crate) struct Job {
+    /// The tokens of the prompt, and of the answer as far as another node came with it.
     pub(crate) prompt: Vec<u32>,
+    pub(crate) beginning: Beginning,
     pub(crate) sampling: Sampling,
-    /// At least 1; prompt and answer together fit the context.
+    /// At least 1, what another node generated included; with the prompt before it fits the
+    /// context.
     pub(crate) max_tokens: usize,
-    pub(crate) stop: Vec<String>,
+    pub(crate) logprobs: Option<u8>,
+    pub(crate) priority: u8,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) cache_salt: u64,
     pub(crate) reply: Reply,
     /// The place in the queue, given up on admission.
     pub(crate) ticket: Option<Ticket>,
+}
+
+/// Where an answer begins: at nothing, or where another node stopped.
+pub(crate) struct Beginning {
+    pub(crate) history: History,
+    pub(crate) answer: Answer,
+    /// How many tokens the other node generated.
+    resumed: u32,
+    /// Set if the other node had come to the end.
+    pub(crate) ended: Option<FinishReason>,
+}
+
+impl Beginning {
+    /// Replays what another node generated, so that what follows is what would have followed
+    /// there.
+    pub(crate) fn new(
+        stops: Vec<String>,
+        resume: &[u32],
+        codec: &Codec,
+    ) -> Result<Self, GenerateError> {
+        let (mut answer, mut history) = (Answer::new(stops), History::default());
+        let mut ended = None;
+        for token in resume {
+            if ended.is_some() {
+                let reason = "`resume` goes on after the end of the answer".to_owned();
+                return Err(GenerateError::BadRequest(reason));
+            }
+            history.push(*token);
+            let stopped = codec.is_end(*token) || answer.push(*token, codec)?.stopped;
+            ended = stopped.then_some(FinishReason::Stop);
+        }
+        answer.mark_reported();
+        Ok(Self { resumed: history.len(), history, answer, ended })
+    }
 }
 
 /// Where a request's events go, and when it came.
@@ -63,46 +106,130 @@ impl Job {
     pub(crate) fn cancel(self) {
         cancel_queued(&self.reply, self.ticket, count(self.prompt.len()));
     }
+
+    /// Positions at its longest.
+    pub(crate) fn most_positions(&self) -> usize {
+        let resumed = usize::try_from(self.beginning.resumed).unwrap_or(usize::MAX);
+        self.prompt.len().saturating_add(self.max_tokens).saturating_sub(resumed)
+    }
+
+    /// Whether the answer is as long as it may be.
+    fn is_full(&self) -> bool {
+        let length = usize::try_from(self.beginning.history.len());
+        length.unwrap_or(usize::MAX) >= self.max_tokens
+    }
 }
 
-/// A request that holds a slot.
+/// A request in the queue or in a slot; it may go to and fro.
 pub(crate) struct Sequence {
+    /// Its name in the engine, another one each time it gets a slot.
     pub(crate) id: SequenceId,
-    job: Job,
-    prefilled: usize,
-    /// The token to feed next, once the prompt is in.
-    pub(crate) next: Option<u32>,
+    pub(crate) rank: Rank,
     /// Not to be decoded before this: the operator's power cap.
     pub(crate) due: Instant,
-    history: History,
-    answer: Answer,
+    job: Job,
+    /// Prompt and answer.
+    tokens: Vec<u32>,
+    prompt_tokens: u32,
+    /// How many of `tokens` the engine has.
+    computed: usize,
+    /// A step failed that would have brought it to here; see [`Sequence::is_suspect`].
+    trusted_from: usize,
+    /// Of tokens not yet reported.
+    logprobs: VecDeque<TokenLogprobs>,
+    started: bool,
     first_token: Option<Instant>,
 }
 
 impl Sequence {
-    /// Admits a job and says so to the caller.
-    pub(crate) fn start(id: SequenceId, mut job: Job, now: Instant) -> Self {
-        job.ticket = None;
-        job.reply.send(GenerateEvent::Started { prompt_tokens: count(job.prompt.len()) });
-        let answer = Answer::new(std::mem::take(&mut job.stop));
-        let history = History::default();
-        Self { id, job, prefilled: 0, next: None, due: now, history, answer, first_token: None }
+    pub(crate) fn new(mut job: Job, rank: Rank) -> Self {
+        let tokens = std::mem::take(&mut job.prompt);
+        Self {
+            id: SequenceId::default(),
+            rank,
+            due: job.reply.submitted,
+            prompt_tokens: count(tokens.len()),
+            tokens,
+            computed: 0,
+            trusted_from: 0,
+            logprobs: VecDeque::new(),
+            started: false,
+            first_token: None,
+            job,
+        }
+    }
+
+    /// Gives it a slot, with so many tokens in the engine; the first time, the caller is told.
+    pub(crate) fn start(&mut self, id: SequenceId, computed: usize, now: Instant) {
+        (self.id, self.computed, self.due) = (id, computed, now.max(self.due));
+        if !self.started {
+            self.started = true;
+            self.job.ticket = None;
+            let prompt_tokens = self.prompt_tokens;
+            self.job.reply.send(GenerateEvent::Started { prompt_tokens });
+        }
+    }
+
+    /// Whether it had a slot before, so that the caller knows of it.
+    pub(crate) fn has_started(&self) -> bool {
+        self.started
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
         self.job.reply.is_cancelled()
     }
 
-    /// The next prompt tokens, at most `limit`; empty once the prompt is in.
-    pub(crate) fn chunk(&self, limit: usize) -> &[u32] {
-        let rest = &self.job.prompt[self.prefilled..];
-        &rest[..rest.len().min(limit)]
+    /// Whether its deadline passed before it could start.
+    pub(crate) fn is_late(&self, now: Instant) -> bool {
+        !self.started && self.job.deadline.is_some_and(|deadline| deadline < now)
     }
 
-    /// Counts prompt tokens as computed; true when the prompt is complete.
-    pub(crate) fn prefilled(&mut self, tokens: usize) -> bool {
-        self.prefilled += tokens;
-        self.prefilled == self.job.prompt.len()
+    /// How it ended on another node.
+    pub(crate) fn ended_before(&self) -> Option<FinishReason> {
+        self.job.beginning.ended.or(self.job.is_full().then_some(FinishReason::Length))
+    }
+
+    pub(crate) fn priority(&self) -> u8 {
+        self.job.priority
+    }
+
+    pub(crate) fn cache_salt(&self) -> u64 {
+        self.job.cache_salt
+    }
+
+    /// Prompt and answer so far: never empty.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// The tokens that the engine does not have yet.
+    pub(crate) fn pending(&self) -> &[u32] {
+        self.tokens.get(self.computed..).unwrap_or_default()
+    }
+
+    pub(crate) fn computed(&self) -> usize {
+        self.computed
+    }
+
+    /// Whether all but its last token is in the engine.
+    pub(crate) fn is_decoding(&self) -> bool {
+        self.computed > 0 && self.pending().len() == 1
+    }
+
+    /// The engine has so many tokens now; whether that is all.
+    pub(crate) fn set_computed(&mut self, tokens: usize) -> bool {
+        self.computed = tokens;
+        self.computed == self.tokens.len()
+    }
+
+    /// A step failed in which it would have computed so many tokens.
+    pub(crate) fn suspect(&mut self, tokens: usize) {
+        self.trusted_from = self.computed.saturating_add(tokens);
+    }
+
+    /// Whether it has not come past the tokens with which a step failed.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.computed < self.trusted_from
     }
 
     /// Chooses the token after `logits` and reports it. Some reason means that it was the last.
@@ -112,51 +239,63 @@ impl Sequence {
         codec: &Codec,
         now: Instant,
     ) -> Result<Option<FinishReason>, GenerateError> {
-        let token = sample(logits, &self.history, &self.job.sampling);
+        let Beginning { history, answer, .. } = &mut self.job.beginning;
+        let token = sample(logits, history, &self.job.sampling, None);
         let token = token.map_err(|error| GenerateError::Internal(error.to_string()))?;
+        if let Some(alternatives) = self.job.logprobs {
+            self.logprobs.push_back(logprobs(logits, token, alternatives, codec));
+        }
         self.first_token.get_or_insert(now);
-        self.history.push(token);
+        history.push(token);
         if codec.is_end(token) {
-            self.answer.push_silent(token);
+            answer.push_silent(token);
             return Ok(Some(FinishReason::Stop));
         }
-        let progress = self.answer.push(token, codec)?;
+        let progress = answer.push(token, codec)?;
         let stopped = progress.stopped;
         self.report(progress);
         if stopped {
             return Ok(Some(FinishReason::Stop));
         }
-        self.next = Some(token);
-        let full = usize::try_from(self.history.len()).unwrap_or(usize::MAX) >= self.job.max_tokens;
-        Ok(full.then_some(FinishReason::Length))
+        self.tokens.push(token);
+        Ok(self.job.is_full().then_some(FinishReason::Length))
     }
 
     /// Reports what is left, then the end.
     pub(crate) fn finish(mut self, reason: FinishReason, codec: &Codec, now: Instant) {
-        match self.answer.finish(codec) {
+        match self.job.beginning.answer.finish(codec) {
             Ok(progress) => self.report(progress),
             Err(error) => return self.fail(error),
         }
         let since = |instant: Instant| instant.saturating_duration_since(self.job.reply.submitted);
+        self.job.ticket = None;
         self.job.reply.send(GenerateEvent::Finished {
             reason,
-            prompt_tokens: count(self.job.prompt.len()),
-            output_tokens: self.history.len(),
+            prompt_tokens: self.prompt_tokens,
+            output_tokens: self.output_tokens(),
             ttft: self.first_token.map_or(Duration::ZERO, since),
             total: since(now),
         });
     }
 
     /// Reports a failure; nothing follows.
-    pub(crate) fn fail(self, error: GenerateError) {
+    pub(crate) fn fail(mut self, error: GenerateError) {
+        self.job.ticket = None;
         self.job.reply.send(GenerateEvent::Failed(error));
     }
 
-    fn report(&self, progress: Progress) {
+    /// Tokens generated here.
+    fn output_tokens(&self) -> u32 {
+        self.job.beginning.history.len().saturating_sub(self.job.beginning.resumed)
+    }
+
+    fn report(&mut self, progress: Progress) {
         let Progress { text, token_ids, .. } = progress;
-        if !text.is_empty() || !token_ids.is_empty() {
-            self.job.reply.send(GenerateEvent::Delta { text, token_ids, logprobs: Vec::new() });
+        if text.is_empty() && token_ids.is_empty() {
+            return;
         }
+        let logprobs = self.logprobs.drain(..token_ids.len().min(self.logprobs.len())).collect();
+        self.job.reply.send(GenerateEvent::Delta { text, token_ids, logprobs });
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::gauges::Ticket;
 use crate::request::{GenerateError, GenerateEvent, GenerateRequest, ResponseFormat};
 use crate::scheduler::{Next, Scheduler};
-use crate::sequence::{Job, Reply, cancel_queued, count};
+use crate::sequence::{Beginning, Job, Reply, cancel_queued, count};
 use crate::text::codec::Codec;
 
 /// The longest wait between two looks at cancellations while every sequence is held back by the
@@ -29,6 +29,8 @@ pub(crate) struct Submission {
 pub(crate) struct Prompts {
     pub(crate) codec: Arc<Codec>,
     pub(crate) context: u32,
+    /// Token ids are below this.
+    pub(crate) vocabulary: usize,
     pub(crate) stop: CancellationToken,
 }
 
@@ -44,42 +46,63 @@ impl Prompts {
         }
     }
 
-    fn prompt(&self, request: &GenerateRequest) -> Result<Vec<u32>, GenerateError> {
-        request.check()?;
-        served(request)?;
-        self.codec.prompt(&request.prompt, self.context)
-    }
-
     /// The job, unless the request ends here.
     fn tokenise(&self, Submission { request, reply, ticket }: Submission) -> Option<Job> {
         if self.stop.is_cancelled() || reply.is_cancelled() {
             cancel_queued(&reply, Some(ticket), 0);
             return None;
         }
-        let prompt = match self.prompt(&request) {
-            Ok(prompt) => prompt,
+        match self.prepare(&request) {
+            Ok(Prepared { prompt, max_tokens, beginning }) => Some(Job {
+                prompt,
+                beginning,
+                sampling: request.sampling,
+                max_tokens,
+                logprobs: request.logprobs,
+                priority: request.priority,
+                deadline: request.deadline,
+                cache_salt: request.cache_salt,
+                reply,
+                ticket: Some(ticket),
+            }),
             Err(error) => {
                 drop(ticket);
                 reply.send(GenerateEvent::Failed(error));
-                return None;
+                None
             }
-        };
+        }
+    }
+
+    fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
+        request.check()?;
+        if request.response_format != ResponseFormat::Text {
+            let reason = "this model does not serve `response_format`".to_owned();
+            return Err(GenerateError::BadRequest(reason));
+        }
+        let known =
+            |token: &u32| usize::try_from(*token).is_ok_and(|token| token < self.vocabulary);
+        if let Some(token) = request.resume.iter().find(|token| !known(token)) {
+            let reason = format!("`resume` has token {token}, which this model does not know");
+            return Err(GenerateError::BadRequest(reason));
+        }
+        let mut prompt = self.codec.prompt(&request.prompt, self.context)?;
         let room = self.context.saturating_sub(count(prompt.len()));
         let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
-        let max_tokens = usize::try_from(wanted).unwrap_or(usize::MAX);
-        let (sampling, stop) = (request.sampling, request.stop);
-        Some(Job { prompt, sampling, max_tokens, stop, reply, ticket: Some(ticket) })
+        let beginning = Beginning::new(request.stop.clone(), &request.resume, &self.codec)?;
+        prompt.extend_from_slice(&request.resume);
+        Ok(Prepared {
+            prompt,
+            max_tokens: usize::try_from(wanted).unwrap_or(usize::MAX),
+            beginning,
+        })
     }
 }
 
-fn served(request: &GenerateRequest) -> Result<(), GenerateError> {
-    let missing = match () {
-        () if request.logprobs.is_some() => "logprobs",
-        () if request.response_format != ResponseFormat::Text => "response_format",
-        () if !request.resume.is_empty() => "resume",
-        () => return Ok(()),
-    };
-    Err(GenerateError::BadRequest(format!("this model does not serve `{missing}`")))
+/// What tokenising makes of a request.
+struct Prepared {
+    prompt: Vec<u32>,
+    max_tokens: usize,
+    beginning: Beginning,
 }
 
 /// The thread that owns the engine. Ends when the prompts thread is gone or at shutdown.

@@ -49,6 +49,11 @@ impl Answer {
         self.unreported.push(token);
     }
 
+    /// Counts all tokens so far as reported, without the text that is held back.
+    pub(crate) fn mark_reported(&mut self) {
+        self.unreported.clear();
+    }
+
     /// Everything left, broken characters included; a last stop string is still cut off.
     pub(crate) fn finish(&mut self, codec: &Codec) -> Result<Progress, GenerateError> {
         let fresh = self.fresh_text(codec, true)?;

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use tokenizers::Tokenizer;
 
 use super::template::{ChatTemplate, too_long};
+use super::vocabulary::Vocabulary;
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, TEXT_LIMIT, TOKENIZER_LIMIT};
 use crate::request::{GenerateError, Prompt};
@@ -20,6 +21,7 @@ const TOKEN_BYTES_LIMIT: usize = 256;
 /// The text side of a model.
 pub(crate) struct Codec {
     tokenizer: Tokenizer,
+    vocabulary: Vocabulary,
     template: ChatTemplate,
     end_tokens: Vec<u32>,
 }
@@ -67,7 +69,8 @@ impl Codec {
         let source = template_source(files, settings.chat_template)?;
         let template = ChatTemplate::new(source, beginning, end);
         let template = template.map_err(|reason| files.malformed(TEMPLATE, &reason))?;
-        Ok(Self { tokenizer, template, end_tokens })
+        let vocabulary = Vocabulary::new(&tokenizer);
+        Ok(Self { tokenizer, vocabulary, template, end_tokens })
     }
 
     /// The tokens of the prompt.
@@ -125,6 +128,9 @@ impl Codec {
     /// # Errors
     /// [`GenerateError::Internal`] if the tokenizer fails.
     pub(crate) fn decode(&self, tokens: &[u32]) -> Result<String, GenerateError> {
+        if let Some(text) = self.vocabulary.join(tokens) {
+            return Ok(text);
+        }
         self.tokenizer
             .decode(tokens, true)
             .map_err(|error| GenerateError::Internal(error.to_string()))
@@ -137,8 +143,12 @@ impl Codec {
 
     /// The smallest vocabulary that the tokenizer needs of a model.
     pub(crate) fn vocabulary(&self) -> usize {
-        let highest = self.tokenizer.get_vocab(true).into_values().max();
-        highest.and_then(|id| usize::try_from(id).ok()).map_or(0, |id| id.saturating_add(1))
+        self.vocabulary.len()
+    }
+
+    /// The bytes that a token stands for; of a special token its name.
+    pub(crate) fn bytes(&self, token: u32) -> &[u8] {
+        self.vocabulary.bytes(token)
     }
 }
 

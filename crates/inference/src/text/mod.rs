@@ -4,6 +4,7 @@
 pub(crate) mod answer;
 pub(crate) mod codec;
 pub(crate) mod template;
+pub(crate) mod vocabulary;
 
 #[cfg(test)]
 mod tests;

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, Next, PREFILL_TOKENS, Scheduler};
+use super::{Limits, Next, Scheduler};
 use crate::card::{ModelCard, WeightType};
 use crate::engine::*;
 use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError, GenerateEvent, Sampling};
-use crate::sequence::{Job, Reply};
+use crate::sequence::{Beginning, Job, Reply};
 use crate::text::codec::Codec;
 
 const VOCABULARY: usize = 288;
@@ -64,15 +64,17 @@ impl Engine for Scripted {
         VOCABULARY
     }
     fn capacity(&self) -> Capacity {
-        Capacity { total_positions: self.free, free_positions: self.free }
+        let held = self.seen.lock().unwrap().held.values().sum::<usize>();
+        Capacity { total_positions: self.free, free_positions: self.free - held }
     }
     fn reserve(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError> {
         let mut seen = self.seen.lock().unwrap();
+        let held = seen.held.get(&sequence).copied().unwrap_or(0);
         let free = self.free - seen.held.values().sum::<usize>();
-        if positions > free {
+        if positions > held + free {
             return Err(EngineError::OutOfMemory { wanted: positions, free });
         }
-        seen.held.insert(sequence, positions);
+        seen.held.insert(sequence, positions.max(held));
         Ok(())
     }
     fn prefill(&mut self, batch: &Prefill, _tap: Tap) -> Result<Step, EngineError> {
@@ -136,18 +138,33 @@ fn bench(slots: usize, positions: usize, token_interval: Duration) -> Bench {
 
 impl Bench {
     fn ask(&mut self, prompt: Vec<u32>, max_tokens: usize) -> Asked {
+        self.ask_with(prompt, max_tokens, |_| {})
+    }
+
+    fn ask_with(
+        &mut self,
+        prompt: Vec<u32>,
+        max_tokens: usize,
+        change: impl FnOnce(&mut Job),
+    ) -> Asked {
         let (events, receiver) = mpsc::channel(max_tokens + 3);
         let cancel = CancellationToken::new();
         let reply = Reply { events, cancel: cancel.clone(), submitted: self.now };
-        let sampling = Sampling::greedy();
-        self.scheduler.push(Job {
+        let beginning = Beginning::new(Vec::new(), &[], &self.scheduler.codec).unwrap();
+        let mut job = Job {
             prompt,
-            sampling,
+            beginning,
+            sampling: Sampling::greedy(),
             max_tokens,
-            stop: Vec::new(),
+            logprobs: None,
+            priority: 0,
+            deadline: None,
+            cache_salt: 0,
             reply,
             ticket: None,
-        });
+        };
+        change(&mut job);
+        self.scheduler.push(job);
         Asked { events: receiver, cancel }
     }
 
@@ -193,19 +210,18 @@ fn a_long_prompt_comes_in_chunks_while_another_answer_goes_on() {
     let mut bench = bench(2, 10_000, Duration::ZERO);
     let mut short = bench.ask(vec![5], 50);
     bench.step();
-    let mut long = bench.ask(vec![6; PREFILL_TOKENS * 3 + 1], 2);
+    let mut long = bench.ask(vec![6; 385], 2);
     short.drain();
-    for _ in 0..3 {
+    for _ in 0..2 {
         bench.step();
         assert_eq!(short.drain().len(), 1, "one token for each step");
         assert!(long.drain().iter().all(|event| matches!(event, GenerateEvent::Started { .. })));
     }
     bench.run();
     assert_eq!(long.end(), (Some(FinishReason::Length), 2));
-    assert_eq!(
-        bench.seen.lock().unwrap().prefills,
-        [1, PREFILL_TOKENS, PREFILL_TOKENS, PREFILL_TOKENS, 1]
-    );
+    let prefills = bench.seen.lock().unwrap().prefills.clone();
+    assert_eq!(prefills[..2], [1, 1 + 112], "what is left of 128 tokens, cut at a multiple of 16");
+    assert_eq!(prefills.iter().sum::<usize>(), 1 + 385 + prefills.len() - 1);
 }
 
 #[test]
@@ -253,36 +269,116 @@ fn logits_that_are_not_numbers_fail_their_own_sequence_alone() {
 }
 
 #[test]
-fn a_failed_or_panicking_step_fails_its_batch_and_the_scheduler_lives_on() {
+fn a_failed_or_panicking_step_fails_whoever_is_at_fault_and_nobody_else() {
     for mood in [FAILS, PANIC] {
-        let mut bench = bench(1, 1000, Duration::ZERO);
-        let (mut bad, mut next) = (bench.ask(vec![mood], 5), bench.ask(vec![5], 5));
+        let mut bench = bench(3, 1000, Duration::ZERO);
+        let mut first = bench.ask(vec![5; 40], 9);
+        bench.step();
+        let (mut bad, mut last) = (bench.ask(vec![mood; 20], 5), bench.ask(vec![5], 5));
         bench.run();
-        assert!(matches!(
-            bad.drain().pop(),
-            Some(GenerateEvent::Failed(GenerateError::Internal(_)))
-        ));
-        assert_eq!(next.end(), (Some(FinishReason::Length), 5));
+        let failed = bad.drain().pop();
+        assert!(matches!(failed, Some(GenerateEvent::Failed(GenerateError::Internal(_)))));
+        assert_eq!(first.end(), (Some(FinishReason::Length), 9));
+        assert_eq!(last.end(), (Some(FinishReason::Length), 5));
+        assert!(bench.seen.lock().unwrap().held.is_empty());
     }
 }
 
 #[test]
-fn memory_is_reserved_before_the_start_and_order_is_kept() {
+fn when_memory_runs_out_the_last_in_rank_gives_way_and_loses_nothing() {
     let mut bench = bench(4, 100, Duration::ZERO);
-    let (mut first, mut second) = (bench.ask(vec![5; 10], 50), bench.ask(vec![5; 10], 50));
-    let mut small = bench.ask(vec![5; 2], 2);
+    let mut asked = [bench.ask(vec![5; 10], 50), bench.ask(vec![5; 10], 50)];
+    for _ in 0..40 {
+        bench.step();
+    }
+    let lengths = asked.each_mut().map(|asked| asked.drain().len());
+    assert_eq!(lengths, [41, 41], "both began at once: `Started` and forty tokens");
+    bench.run();
+    for asked in &mut asked {
+        assert_eq!(asked.end(), (Some(FinishReason::Length), 50));
+    }
+    assert_eq!(bench.scheduler.gauges.totals().preemptions, 1);
+    assert!(bench.seen.lock().unwrap().held.is_empty());
+}
+
+#[test]
+fn order_is_kept_while_memory_is_short_and_what_can_never_fit_is_refused() {
+    let mut bench = bench(4, 100, Duration::ZERO);
+    let mut first = bench.ask(vec![5; 70], 10);
+    let (mut second, mut small) = (bench.ask(vec![5; 60], 10), bench.ask(vec![5; 2], 2));
+    let mut huge = bench.ask(vec![5; 60], 50);
+    assert_eq!(huge.drain(), [GenerateEvent::Failed(GenerateError::OutOfMemory)]);
     bench.step();
-    assert!(
-        second.drain().is_empty() && small.drain().is_empty(),
-        "the small one does not overtake"
-    );
+    assert!(second.drain().is_empty() && small.drain().is_empty(), "nobody overtakes");
     bench.run();
     for asked in [&mut first, &mut second, &mut small] {
         assert_eq!(asked.end().0, Some(FinishReason::Length));
     }
-    let mut huge = bench.ask(vec![5; 60], 50);
+}
+
+#[test]
+fn a_higher_priority_takes_a_slot_and_the_answer_that_gave_way_is_complete() {
+    let mut bench = bench(1, 1000, Duration::ZERO);
+    let mut low = bench.ask(vec![5; 4], 20);
+    bench.step();
+    let mut equal = bench.ask(vec![5; 4], 3);
+    let mut high = bench.ask_with(vec![5; 4], 3, |job| job.priority = 9);
+    bench.step();
+    assert_eq!(high.drain().len(), 2, "it began at once");
+    assert!(equal.drain().is_empty());
     bench.run();
-    assert_eq!(huge.drain(), [GenerateEvent::Failed(GenerateError::OutOfMemory)]);
+    assert_eq!(high.end(), (Some(FinishReason::Length), 3));
+    assert_eq!(equal.end(), (Some(FinishReason::Length), 3));
+    let events = low.drain();
+    let started = |event: &&GenerateEvent| matches!(event, GenerateEvent::Started { .. });
+    assert_eq!(events.iter().filter(started).count(), 1);
+    assert!(matches!(events.last(), Some(GenerateEvent::Finished { output_tokens: 20, .. })));
+}
+
+#[test]
+fn a_request_of_no_priority_gets_its_turn_under_endless_higher_ones() {
+    let mut bench = bench(1, 1000, Duration::ZERO);
+    let mut low = bench.ask(vec![5; 4], 1);
+    let mut others = Vec::new();
+    let mut steps = 0;
+    // One every tenth of a second, each three seconds ahead of its time and a whole slot long.
+    while low.end().0.is_none() {
+        others.push(bench.ask_with(vec![5; 4], 1, |job| job.priority = 3));
+        bench.step();
+        bench.now += Duration::from_millis(100);
+        steps += 1;
+    }
+    assert!((29..=32).contains(&steps), "{steps}");
+}
+
+#[test]
+fn a_deadline_that_passes_in_the_queue_is_an_error_and_later_it_is_not() {
+    let mut bench = bench(1, 1000, Duration::ZERO);
+    let soon = bench.now + Duration::from_millis(10);
+    let mut runs = bench.ask_with(vec![5; 4], 30, |job| job.deadline = Some(soon));
+    let mut waits = bench.ask_with(vec![5; 4], 30, |job| job.deadline = Some(soon));
+    bench.step();
+    bench.now += Duration::from_millis(11);
+    bench.step();
+    assert_eq!(waits.drain(), [GenerateEvent::Failed(GenerateError::DeadlineExceeded)]);
+    bench.run();
+    assert_eq!(runs.end(), (Some(FinishReason::Length), 30));
+}
+
+#[test]
+fn an_answer_that_was_complete_elsewhere_ends_without_the_engine() {
+    let mut bench = bench(1, 1000, Duration::ZERO);
+    let resumed = |bench: &Bench, tokens: &[u32]| {
+        Beginning::new(Vec::new(), tokens, &bench.scheduler.codec).unwrap()
+    };
+    let (stopped, full) = (resumed(&bench, &[LETTER, 1]), resumed(&bench, &[LETTER; 3]));
+    let mut asked = [
+        bench.ask_with(vec![5, LETTER, 1], 9, |job| job.beginning = stopped),
+        bench.ask_with(vec![5, LETTER, LETTER, LETTER], 3, |job| job.beginning = full),
+    ];
+    assert_eq!(asked[0].end(), (Some(FinishReason::Stop), 0));
+    assert_eq!(asked[1].end(), (Some(FinishReason::Length), 0));
+    assert!(bench.seen.lock().unwrap().prefills.is_empty());
 }
 
 #[test]
