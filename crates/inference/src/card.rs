@@ -3,8 +3,9 @@
 
 use std::fmt;
 
-/// The number format of the weights as stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The number format of the weights as stored. Files may mix them; a card names the one that most
+/// weights have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WeightType {
     /// IEEE 754 binary32.
     F32,
@@ -12,6 +13,18 @@ pub enum WeightType {
     F16,
     /// bfloat16.
     Bf16,
+    /// GGUF: 4 bits and a scale per 32 weights.
+    Q4_0,
+    /// GGUF: 5 bits and a scale per 32 weights.
+    Q5_0,
+    /// GGUF: 8 bits and a scale per 32 weights.
+    Q8_0,
+    /// GGUF: 4 bits, with scales in blocks of 256.
+    Q4K,
+    /// GGUF: 5 bits, with scales in blocks of 256.
+    Q5K,
+    /// GGUF: 6 bits, with scales in blocks of 256.
+    Q6K,
 }
 
 impl fmt::Display for WeightType {
@@ -20,6 +33,12 @@ impl fmt::Display for WeightType {
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Q4_0 => "q4_0",
+            Self::Q5_0 => "q5_0",
+            Self::Q8_0 => "q8_0",
+            Self::Q4K => "q4_k",
+            Self::Q5K => "q5_k",
+            Self::Q6K => "q6_k",
         })
     }
 }

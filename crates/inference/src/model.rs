@@ -92,7 +92,7 @@ impl Model {
     /// [`LoadError`] by what the operator can do.
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
         options.limits()?;
-        let mut files = ModelFiles::new(&options.dir);
+        let mut files = ModelFiles::open(&options.dir)?;
         let codec = Codec::load(&mut files)?;
         let engine_options = EngineOptions {
             threads: options.threads,

@@ -9,7 +9,7 @@ use candle_nn::ops::rms_norm;
 use super::activation::{Gated, soft_cap};
 use super::architecture::{Architecture, LayerKind};
 use super::attention::{Attention, HeadNorms};
-use super::linear::Linear;
+use super::linear::{Linear, Weight};
 use super::rows::{BLOCK, Rows};
 use super::weights::{Expected, Weights};
 use crate::load::error::LoadError;
@@ -21,7 +21,7 @@ const HEAD: &str = "lm_head.weight";
 /// A decoder on one device.
 pub(crate) struct Decoder {
     architecture: Architecture,
-    embeddings: Tensor,
+    embeddings: Weight,
     layers: Vec<Layer>,
     final_norm: Tensor,
     head: Linear,
@@ -92,10 +92,11 @@ impl Decoder {
             true => embeddings.clone(),
             false => weights.take(HEAD)?,
         };
+        let head = Linear::new(vec![head], None).map_err(memory)?;
         let prefix = String::new();
         let mut parts = Parts { architecture: &architecture, weights: &mut weights, prefix };
         let final_norm = parts.norm(FINAL_NORM)?;
-        Ok(Self { embeddings, layers, final_norm, head: Linear::new(head, None), architecture })
+        Ok(Self { embeddings, layers, final_norm, head, architecture })
     }
 
     pub(crate) fn architecture(&self) -> &Architecture {
@@ -106,8 +107,7 @@ impl Decoder {
     /// rows, or of every row.
     pub(crate) fn forward(&self, rows: Arc<Rows>, chosen: Option<&[u32]>) -> Result<Passed> {
         let architecture = &self.architecture;
-        let tokens = Tensor::new(rows.tokens.as_slice(), &Device::Cpu)?;
-        let mut states = self.embeddings.index_select(&tokens, 0)?;
+        let mut states = self.embeddings.select(&rows.tokens)?;
         if architecture.embedding_scale != 1.0 {
             states = states.affine(f64::from(architecture.embedding_scale), 0.0)?;
         }
@@ -203,32 +203,30 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn take(&mut self, name: &str) -> std::result::Result<Tensor, LoadError> {
+    fn take(&mut self, name: &str) -> std::result::Result<Weight, LoadError> {
         self.weights.take(&format!("{}{name}", self.prefix))
+    }
+
+    fn dense(&mut self, name: &str) -> std::result::Result<Tensor, LoadError> {
+        self.weights.take_dense(&format!("{}{name}", self.prefix))
     }
 
     /// The weights of a norm, with the offset of the family added.
     fn norm(&mut self, name: &str) -> std::result::Result<Tensor, LoadError> {
         let offset = f64::from(self.architecture.norms.offset);
-        self.take(name)?.affine(1.0, offset).map_err(memory)
+        self.dense(name)?.affine(1.0, offset).map_err(memory)
     }
 
     /// One matrix of the rows of all `names`.
     fn linear(&mut self, names: &[&str], bias: bool) -> std::result::Result<Linear, LoadError> {
-        let mut stack = |end: &str| {
-            let parts = names.iter().map(|name| self.take(&format!("{name}.{end}")));
-            let mut parts = parts.collect::<std::result::Result<Vec<_>, _>>()?;
-            match (parts.len(), parts.pop()) {
-                (1, Some(only)) => Ok(only),
-                (_, last) => {
-                    parts.extend(last);
-                    Tensor::cat(&parts, 0).map_err(memory)
-                }
-            }
-        };
-        let weights = stack("weight")?;
-        let bias = if bias { Some(values(&stack("bias")?)?) } else { None };
-        Ok(Linear::new(weights, bias))
+        let weights = names.iter().map(|name| self.take(&format!("{name}.weight")));
+        let weights = weights.collect::<std::result::Result<Vec<_>, _>>()?;
+        let mut biases = Vec::new();
+        for name in names.iter().filter(|_| bias) {
+            biases.extend_from_slice(&values(&self.dense(&format!("{name}.bias"))?)?);
+        }
+        let bias = if bias { Some(Arc::from(biases)) } else { None };
+        Linear::new(weights, bias).map_err(memory)
     }
 }
 

@@ -13,25 +13,60 @@ const TILE: usize = 4;
 /// hide the latency of a fused multiply-add.
 const WIDE_TILE: usize = 8;
 
+/// Rows of weights, stored in one way or another.
+pub(crate) trait WeightRows: Copy + Sync {
+    /// What is left from `row` on.
+    fn starting_at(self, row: usize, width: usize) -> Self;
+
+    /// `count` rows from `row` on, as F32: themselves, or widened into `buffer`.
+    fn widen<'a>(
+        &'a self,
+        row: usize,
+        count: usize,
+        width: usize,
+        buffer: &'a mut Vec<f32>,
+    ) -> &'a [f32];
+}
+
+impl WeightRows for &[f32] {
+    fn starting_at(self, row: usize, width: usize) -> Self {
+        &self[row * width..]
+    }
+
+    #[inline(always)]
+    fn widen<'a>(
+        &'a self,
+        row: usize,
+        count: usize,
+        width: usize,
+        _buffer: &'a mut Vec<f32>,
+    ) -> &'a [f32] {
+        &self[row * width..(row + count) * width]
+    }
+}
+
 /// `output[row][o] = Σₖ input[row][k] · weights[o][k]`, with `width` values of `k`.
-/// `input` and `weights` are whole rows; the result has `input rows × weight rows` values.
-pub(crate) fn multiply_transposed(input: &[f32], weights: &[f32], width: usize) -> Vec<f32> {
+/// `input` is whole rows and `weights` holds `outputs`; the result has `input rows × outputs`.
+pub(crate) fn multiply_transposed<W: WeightRows>(
+    input: &[f32],
+    weights: W,
+    outputs: usize,
+    width: usize,
+) -> Vec<f32> {
     let rows = input.len().checked_div(width).unwrap_or(0);
-    let outputs = weights.len().checked_div(width).unwrap_or(0);
     let mut by_output = vec![0.0; rows * outputs];
     if by_output.is_empty() {
         return by_output;
     }
     let threads = rayon::current_num_threads();
-    if threads == 1 || rows * weights.len() < PARALLEL_WORK {
+    if threads == 1 || rows * outputs * width < PARALLEL_WORK {
         Arch::new().dispatch(Product { input, weights, width, rows, output: &mut by_output });
     } else {
         let block = outputs.div_ceil(threads * 4).next_multiple_of(WIDE_TILE);
-        by_output.par_chunks_mut(block * rows).zip(weights.par_chunks(block * width)).for_each(
-            |(output, weights)| {
-                Arch::new().dispatch(Product { input, weights, width, rows, output })
-            },
-        );
+        by_output.par_chunks_mut(block * rows).enumerate().for_each(|(index, output)| {
+            let weights = weights.starting_at(index * block, width);
+            Arch::new().dispatch(Product { input, weights, width, rows, output });
+        });
     }
     if rows == 1 { by_output } else { transpose(&by_output, rows) }
 }
@@ -49,37 +84,34 @@ fn transpose(values: &[f32], columns: usize) -> Vec<f32> {
 }
 
 /// One thread's share of [`multiply_transposed`]; `output` has one row of `rows` per weight row.
-struct Product<'a> {
+struct Product<'a, W> {
     input: &'a [f32],
-    weights: &'a [f32],
+    weights: W,
     width: usize,
     rows: usize,
     output: &'a mut [f32],
 }
 
-impl WithSimd for Product<'_> {
+impl<W: WeightRows> WithSimd for Product<'_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { input, weights, width, rows, output } = self;
+        let mut buffer = Vec::new();
         let tile = if rows == 1 { WIDE_TILE } else { TILE };
         let whole = output.len() / rows / tile * tile;
-        let (weights, remaining_weights) = weights.split_at(whole * width);
-        let (output, remaining_output) = output.split_at_mut(whole * rows);
-        let tiles = weights.chunks_exact(tile * width).zip(output.chunks_exact_mut(tile * rows));
-        if rows == 1 {
-            for (weights, output) in tiles {
+        let (tiles, remaining) = output.split_at_mut(whole * rows);
+        for (index, output) in tiles.chunks_exact_mut(tile * rows).enumerate() {
+            let weights = weights.widen(index * tile, tile, width, &mut buffer);
+            if rows == 1 {
                 multiply_tile::<S, WIDE_TILE, 1>(simd, (weights, input), (width, rows), output);
-            }
-        } else {
-            for (weights, output) in tiles {
+            } else {
                 multiply_rows::<S, TILE>(simd, (weights, input), (width, rows), output);
             }
         }
-        let remaining =
-            remaining_weights.chunks_exact(width).zip(remaining_output.chunks_exact_mut(rows));
-        for (weights, output) in remaining {
+        for (index, output) in remaining.chunks_exact_mut(rows).enumerate() {
+            let weights = weights.widen(whole + index, 1, width, &mut buffer);
             multiply_rows::<S, 1>(simd, (weights, input), (width, rows), output);
         }
     }
@@ -213,7 +245,7 @@ mod tests {
         for (rows, outputs, width) in [(1, 8, 64), (1, 13, 37), (3, 5, 16), (7, 21, 100), (4, 4, 5)]
         {
             let (input, weights) = (numbers(rows * width, 1), numbers(outputs * width, 2));
-            let product = multiply_transposed(&input, &weights, width);
+            let product = multiply_transposed(&input, weights.as_slice(), outputs, width);
             for row in 0..rows {
                 for output in 0..outputs {
                     let exact: f64 = (0..width)
@@ -237,10 +269,15 @@ mod tests {
         let (width, outputs, rows) = (77, 4099, 11);
         let (input, weights) = (numbers(rows * width, 3), numbers(outputs * width, 4));
         let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-        let together = pool.install(|| multiply_transposed(&input, &weights, width));
+        let together =
+            pool.install(|| multiply_transposed(&input, weights.as_slice(), outputs, width));
         for (row, expected) in together.chunks_exact(outputs).enumerate() {
-            let alone =
-                multiply_transposed(&input[row * width..(row + 1) * width], &weights, width);
+            let alone = multiply_transposed(
+                &input[row * width..(row + 1) * width],
+                weights.as_slice(),
+                outputs,
+                width,
+            );
             assert!(
                 alone.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()),
                 "row {row}"

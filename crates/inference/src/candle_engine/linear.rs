@@ -1,27 +1,73 @@
-//! A matrix times rows, with the weights as Hugging Face stores them: one row per output.
+//! A matrix times rows, with the weights as files store them: one row per output.
 //! It never transposes or copies the weights.
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor, bail};
 
 use super::kernel;
+use super::packed::Packed;
+
+/// A matrix of weights, `outputs × inputs`.
+#[derive(Clone)]
+pub(crate) enum Weight {
+    /// Widened to F32.
+    Dense(Tensor),
+    /// As stored.
+    Packed(Packed),
+}
 
 /// `x · Wᵀ + b`.
 pub(crate) struct Linear {
-    weights: Tensor,
+    /// Matrices whose rows together are all outputs; dense ones have been made one.
+    weights: Vec<Weight>,
     bias: Option<Arc<[f32]>>,
 }
 
+impl Weight {
+    /// The given rows, as F32.
+    pub(crate) fn select(&self, rows: &[u32]) -> Result<Tensor> {
+        match self {
+            Self::Dense(table) => table.index_select(&Tensor::new(rows, table.device())?, 0),
+            Self::Packed(table) => table.select(rows),
+        }
+    }
+
+    fn multiply(&self, input: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Dense(weights) => input.apply_op2_no_bwd(weights, &MultiplyTransposed),
+            Self::Packed(weights) => weights.multiply(input),
+        }
+    }
+}
+
 impl Linear {
-    /// `weights` is `outputs × inputs`; the bias has one value per output.
-    pub(crate) fn new(weights: Tensor, bias: Option<Arc<[f32]>>) -> Self {
-        Self { weights, bias }
+    /// The rows of all `weights`, in order; the bias has one value per output.
+    pub(crate) fn new(weights: Vec<Weight>, bias: Option<Arc<[f32]>>) -> Result<Self> {
+        let dense = weights.iter().map(|weight| match weight {
+            Weight::Dense(tensor) => Some(tensor),
+            Weight::Packed(_) => None,
+        });
+        let weights = match dense.collect::<Option<Vec<_>>>() {
+            Some(dense) if dense.len() > 1 => vec![Weight::Dense(Tensor::cat(&dense, 0)?)],
+            _ => weights,
+        };
+        Ok(Self { weights, bias })
     }
 
     /// `rows × inputs` to `rows × outputs`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        input.apply_op2_no_bwd(&self.weights, &MultiplyTransposed { bias: self.bias.clone() })
+        let product = match self.weights.as_slice() {
+            [only] => only.multiply(input)?,
+            parts => {
+                let parts = parts.iter().map(|part| part.multiply(input));
+                Tensor::cat(&parts.collect::<Result<Vec<_>>>()?, 1)?
+            }
+        };
+        if let Some(bias) = &self.bias {
+            product.inplace_op1(&AddBias(bias.clone()))?;
+        }
+        Ok(product)
     }
 }
 
@@ -33,9 +79,7 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     }
 }
 
-struct MultiplyTransposed {
-    bias: Option<Arc<[f32]>>,
-}
+struct MultiplyTransposed;
 
 impl CustomOp2 for MultiplyTransposed {
     fn name(&self) -> &'static str {
@@ -53,12 +97,28 @@ impl CustomOp2 for MultiplyTransposed {
         if width != inner {
             bail!("{rows}×{width} does not multiply {outputs}×{inner}");
         }
-        let mut product = kernel::multiply_transposed(values(s1, l1)?, values(s2, l2)?, width);
-        if let Some(bias) = &self.bias {
-            for row in product.chunks_exact_mut(outputs) {
-                row.iter_mut().zip(bias.iter()).for_each(|(value, bias)| *value += bias);
-            }
-        }
+        let (input, weights) = (values(s1, l1)?, values(s2, l2)?);
+        let product = kernel::multiply_transposed(input, weights, outputs, width);
         Ok((CpuStorage::F32(product), (rows, outputs).into()))
+    }
+}
+
+/// Adds one value per column, in place.
+struct AddBias(Arc<[f32]>);
+
+impl InplaceOp1 for AddBias {
+    fn name(&self) -> &'static str {
+        "add-bias"
+    }
+
+    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
+        let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage)
+        else {
+            bail!("products should be contiguous F32");
+        };
+        for row in values[start..end].chunks_exact_mut(self.0.len()) {
+            row.iter_mut().zip(&*self.0).for_each(|(value, bias)| *value += bias);
+        }
+        Ok(())
     }
 }

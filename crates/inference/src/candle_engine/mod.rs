@@ -8,8 +8,10 @@ pub(crate) mod bert;
 mod blocks;
 mod config;
 mod decoder;
+mod gguf_weights;
 mod kernel;
 mod linear;
+mod packed;
 mod rope;
 mod rows;
 mod weights;
@@ -61,7 +63,7 @@ impl CandleEngine {
     /// # Errors
     /// [`LoadError`] by what the operator can do.
     pub fn load(directory: &Path, options: EngineOptions) -> Result<Self, LoadError> {
-        Self::load_files(&mut ModelFiles::new(directory), options)
+        Self::load_files(&mut ModelFiles::open(directory)?, options)
     }
 
     /// The revision covers what was already read through `files` and what is read here.
@@ -73,8 +75,11 @@ impl CandleEngine {
         let architecture = Architecture::load(files)?;
         let blocks = cache_blocks(&architecture, options)?;
         let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
-        let weights =
-            threads.install(|| Weights::load(files, &Decoder::expected(&architecture)))?;
+        let expected = Decoder::expected(&architecture);
+        let weights = match files.gguf() {
+            Some(gguf) => gguf_weights::load(gguf, &expected, architecture.head_dimension)?,
+            None => threads.install(|| Weights::load(files, &expected))?,
+        };
         let card = ModelCard {
             id: files.model_id()?,
             revision: files.revision(),
@@ -82,7 +87,7 @@ impl CandleEngine {
             // A sequence that the cache cannot hold alone could never run.
             context_length: held
                 .map_or(architecture.context_length, |held| held.min(architecture.context_length)),
-            parameters: weights.parameters,
+            parameters: weights.parameters(),
         };
         let model = Decoder::new(architecture, weights, blocks)?;
         Ok(Self { card, model, blocks: Blocks::new(blocks), threads })

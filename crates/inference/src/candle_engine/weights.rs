@@ -7,6 +7,7 @@ use candle_core::safetensors::SliceSafetensors;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
+use super::linear::Weight;
 use crate::card::WeightType;
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, WEIGHTS_LIMIT};
@@ -16,12 +17,11 @@ const INDEX: &str = "model.safetensors.index.json";
 const SHARD_LIMIT: usize = 1024;
 
 /// The tensors of a model, by name.
+#[derive(Default)]
 pub(crate) struct Weights {
-    tensors: BTreeMap<String, Tensor>,
-    /// The format of the first matrix taken.
-    stored: WeightType,
-    /// Values in all tensors.
-    pub(crate) parameters: u64,
+    tensors: BTreeMap<String, Weight>,
+    /// How many weights each format has.
+    formats: BTreeMap<WeightType, u64>,
 }
 
 /// The shapes that a model needs: name and dimensions.
@@ -35,7 +35,7 @@ struct Index {
 impl Weights {
     /// Reads exactly the tensors of `expected`; others in the files are ignored.
     pub(crate) fn load(files: &mut ModelFiles, expected: &Expected) -> Result<Self, LoadError> {
-        let mut weights = Self { tensors: BTreeMap::new(), stored: WeightType::F32, parameters: 0 };
+        let mut weights = Self::default();
         match files.optional_json::<Index>(INDEX)? {
             None => weights.read_file(files, SINGLE, expected)?,
             Some(index) => {
@@ -50,14 +50,38 @@ impl Weights {
         }
     }
 
-    /// The format on disk.
+    /// The format that most weights have on disk.
     pub(crate) fn stored(&self) -> WeightType {
-        self.stored
+        let most = self.formats.iter().max_by_key(|(_, count)| **count);
+        most.map_or(WeightType::F32, |(format, _)| *format)
+    }
+
+    /// Number of weights.
+    pub(crate) fn parameters(&self) -> u64 {
+        self.formats.values().sum()
     }
 
     /// Takes a tensor that was expected.
-    pub(crate) fn take(&mut self, name: &str) -> Result<Tensor, LoadError> {
+    pub(crate) fn take(&mut self, name: &str) -> Result<Weight, LoadError> {
         self.tensors.remove(name).ok_or_else(|| wrong(name, "there", "is missing"))
+    }
+
+    /// Takes a tensor that was expected and is never packed, or too small to stay so.
+    pub(crate) fn take_dense(&mut self, name: &str) -> Result<Tensor, LoadError> {
+        match self.take(name)? {
+            Weight::Dense(tensor) => Ok(tensor),
+            Weight::Packed(_) => Err(wrong(name, "f32, f16 or bf16", "is quantised")),
+        }
+    }
+
+    /// Adds a tensor; the result tells whether it is new.
+    pub(crate) fn insert(&mut self, name: &str, weight: Weight, format: WeightType) -> bool {
+        let count = match &weight {
+            Weight::Dense(tensor) => tensor.elem_count(),
+            Weight::Packed(packed) => packed.count(),
+        };
+        *self.formats.entry(format).or_default() += u64::try_from(count).unwrap_or(u64::MAX);
+        self.tensors.insert(name.to_owned(), weight).is_none()
     }
 
     fn read_file(
@@ -80,14 +104,12 @@ impl Weights {
             }
             let loaded = parsed.load(stored, &Device::Cpu);
             let loaded = loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
-            self.stored = weight_type(name, loaded.dtype())?;
+            let format = weight_type(name, loaded.dtype())?;
             let widened = loaded.to_dtype(DType::F32);
             let widened = widened.map_err(|error| LoadError::OutOfMemory(error.to_string()))?;
-            let values = u64::try_from(widened.elem_count()).unwrap_or(u64::MAX);
-            if self.tensors.insert(name.clone(), widened).is_some() {
+            if !self.insert(name, Weight::Dense(widened), format) {
                 return Err(files.malformed(file, &format!("tensor `{name}` is in two files")));
             }
-            self.parameters = self.parameters.saturating_add(values);
         }
         Ok(())
     }
@@ -130,7 +152,7 @@ fn shards(files: &ModelFiles, index: &Index) -> Result<BTreeSet<String>, LoadErr
     }
 }
 
-fn wrong(tensor: &str, expected: &str, found: &str) -> LoadError {
+pub(crate) fn wrong(tensor: &str, expected: &str, found: &str) -> LoadError {
     LoadError::WrongTensor {
         tensor: tensor.to_owned(),
         expected: expected.to_owned(),

@@ -1,7 +1,8 @@
-//! Bounded reading of the files of one model directory. Files are read once, so that what is
+//! Bounded reading of the files of one model: a directory, or a GGUF file and what lies beside it. Files are read once, so that what is
 //! hashed is what is used. It never follows a name out of the directory.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 use super::error::LoadError;
+use super::gguf::{Gguf, as_file};
 use super::revision::{self, Hash};
 
 /// The largest JSON or template file besides the tokenizer.
@@ -22,31 +24,83 @@ pub(crate) const WEIGHTS_LIMIT: u64 = 64 << 30;
 pub(crate) struct ModelFiles {
     directory: PathBuf,
     entries: BTreeMap<String, Hash>,
+    /// The name under which the model is served, not yet checked.
+    id: Option<String>,
+    gguf: Option<Gguf>,
+}
+
+/// The GGUF file that `path` means: itself, or the only one in a directory without `config.json`.
+///
+/// # Errors
+/// [`LoadError`] if the directory cannot be read, or holds several.
+pub(crate) fn gguf_file(path: &Path) -> Result<Option<PathBuf>, LoadError> {
+    let is_gguf = |path: &Path| path.extension().is_some_and(|extension| extension == "gguf");
+    if path.is_file() && is_gguf(path) {
+        return Ok(Some(path.to_path_buf()));
+    }
+    if path.join("config.json").exists() {
+        return Ok(None);
+    }
+    let unreadable = |source| LoadError::Unreadable { path: path.to_path_buf(), source };
+    let mut found = None;
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?.path();
+        if is_gguf(&entry) && found.replace(entry).is_some() {
+            let reason = "it holds several GGUF files; name one of them".to_owned();
+            return Err(LoadError::Malformed { path: path.to_path_buf(), reason });
+        }
+    }
+    Ok(found)
 }
 
 impl ModelFiles {
-    pub(crate) fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_path_buf(), entries: BTreeMap::new() }
+    /// Finds out what `path` is; a GGUF file is read and parsed at once.
+    pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
+        let unreadable = |source| LoadError::Unreadable { path: path.to_path_buf(), source };
+        let gguf = gguf_file(path)?;
+        let absolute = path.canonicalize().map_err(unreadable)?;
+        let text = |name: Option<&OsStr>| name.and_then(OsStr::to_str).map(str::to_owned);
+        let id = if absolute.is_file() { absolute.file_stem() } else { absolute.file_name() };
+        let directory = match &gguf {
+            Some(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
+            None => path.to_path_buf(),
+        };
+        let mut files = Self { directory, entries: BTreeMap::new(), id: text(id), gguf: None };
+        if let Some(name) = gguf.and_then(|file| text(file.file_name())) {
+            let content = files.read(&name, WEIGHTS_LIMIT)?;
+            let parsed = Gguf::parse(content).map_err(|reason| files.malformed(&name, &reason))?;
+            files.gguf = Some(parsed);
+        }
+        Ok(files)
     }
 
-    /// The name under which the model is served.
+    /// The GGUF file, if the model is one.
+    pub(crate) fn gguf(&self) -> Option<&Gguf> {
+        self.gguf.as_ref()
+    }
+
+    /// The name under which the model is served: that of the directory, or of the GGUF file.
     pub(crate) fn model_id(&self) -> Result<String, LoadError> {
-        let unreadable = |source| LoadError::Unreadable { path: self.directory.clone(), source };
-        let directory = self.directory.canonicalize().map_err(unreadable)?;
-        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = self.id.clone().unwrap_or_default();
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
             return Err(LoadError::InvalidOption(format!(
                 "the directory's name is the model's id and should be letters, digits, `-`, `_` or `.`: {name:?}"
             )));
         }
-        Ok(name.to_owned())
+        Ok(name)
     }
 
-    /// The whole of a file that must exist.
+    /// The whole of a file that must exist, on disk or in what a GGUF file says.
     pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, LoadError> {
         let path = self.path(name);
         let unreadable = |source| LoadError::Unreadable { path: path.clone(), source };
+        if !path.exists()
+            && let Some(gguf) = &self.gguf
+            && let Some(made) = as_file(gguf, name).map_err(|why| self.malformed(name, &why))?
+        {
+            return Ok(made);
+        }
         let file = File::open(&path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
         if !metadata.is_file() {

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::error::LoadError;
-use super::files::ModelFiles;
+use super::files::{ModelFiles, gguf_file};
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +24,16 @@ struct Config {
     model_type: Option<String>,
 }
 
-/// Reads the `architectures` of `config.json`: encoders of the BERT type embed, all else writes.
+/// Reads the `architectures` of `config.json`: encoders of the BERT type embed, all else writes, as
+/// does every GGUF file that is served.
 ///
 /// # Errors
 /// [`LoadError`] if there is no readable `config.json`.
 pub fn kind(directory: &Path) -> Result<ModelKind, LoadError> {
-    let config: Config = ModelFiles::new(directory).json("config.json")?;
+    if gguf_file(directory)?.is_some() {
+        return Ok(ModelKind::Chat);
+    }
+    let config: Config = ModelFiles::open(directory)?.json("config.json")?;
     let encoder = |name: &str| name.to_ascii_lowercase().starts_with("bert");
     let named = config.architectures.first().map(String::as_str).or(config.model_type.as_deref());
     Ok(if named.is_some_and(encoder) { ModelKind::Embedding } else { ModelKind::Chat })

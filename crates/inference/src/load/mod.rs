@@ -3,6 +3,8 @@
 
 pub(crate) mod error;
 pub(crate) mod files;
+pub(crate) mod format;
+pub(crate) mod gguf;
 mod kind;
 pub(crate) mod revision;
 

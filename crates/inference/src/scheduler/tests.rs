@@ -129,7 +129,8 @@ fn bench(slots: usize, positions: usize, token_interval: Duration) -> Bench {
     };
     let engine = Scripted { card, seen: seen.clone(), moods: BTreeMap::new(), free: positions };
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama3");
-    let codec = Codec::load(&mut crate::load::files::ModelFiles::new(&directory)).unwrap();
+    let codec =
+        Codec::load(&mut crate::load::files::ModelFiles::open(&directory).unwrap()).unwrap();
     let limits = Limits { slots, token_interval };
     let scheduler =
         Scheduler::new(Box::new(engine), Arc::new(codec), limits, Arc::new(Gauges::default()));

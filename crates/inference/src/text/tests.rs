@@ -20,7 +20,7 @@ fn directory() -> std::path::PathBuf {
 }
 
 fn codec() -> Codec {
-    Codec::load(&mut ModelFiles::new(&directory())).unwrap()
+    Codec::load(&mut ModelFiles::open(&directory()).unwrap()).unwrap()
 }
 
 /// What a reader sees after each token and at the end.

@@ -51,11 +51,12 @@ impl Bert {
     pub(crate) fn load(files: &mut ModelFiles) -> std::result::Result<Self, LoadError> {
         let config = Config::load(files)?;
         let mut weights = Weights::load(files, &expected(&config))?;
-        let (stored, parameters) = (weights.stored(), weights.parameters);
+        let (stored, parameters) = (weights.stored(), weights.parameters());
         let layers = (0..config.layers).map(|layer| Layer::new(&config, &mut weights, layer));
         let layers = layers.collect::<std::result::Result<Vec<_>, _>>()?;
         let norm = layer_norm(&config, &mut weights, "embeddings.LayerNorm")?;
-        let mut table = |name: &str| weights.take(&format!("embeddings.{name}_embeddings.weight"));
+        let mut table =
+            |name: &str| weights.take_dense(&format!("embeddings.{name}_embeddings.weight"));
         let (words, positions, types) = (table("word")?, table("position")?, table("token_type")?);
         let token_type = types.narrow(0, 0, 1).map_err(memory)?;
         Ok(Self { config, words, positions, token_type, norm, layers, stored, parameters })
@@ -103,14 +104,13 @@ impl Layer {
     ) -> std::result::Result<Self, LoadError> {
         let prefix = format!("encoder.layer.{layer}");
         let mut linear = |names: &[&str]| {
-            let mut stack = |end: &str| {
-                let parts =
-                    names.iter().map(|name| weights.take(&format!("{prefix}.{name}.{end}")));
-                let parts = parts.collect::<std::result::Result<Vec<_>, _>>()?;
-                Tensor::cat(&parts, 0).map_err(memory)
-            };
-            let (matrix, bias) = (stack("weight")?, stack("bias")?);
-            Ok::<_, LoadError>(Linear::new(matrix, Some(numbers(&bias)?)))
+            let (mut matrices, mut biases) = (Vec::new(), Vec::new());
+            for name in names {
+                matrices.push(weights.take(&format!("{prefix}.{name}.weight"))?);
+                let bias = numbers(&weights.take_dense(&format!("{prefix}.{name}.bias"))?)?;
+                biases.extend_from_slice(&bias);
+            }
+            Linear::new(matrices, Some(Arc::from(biases))).map_err(memory)
         };
         let project =
             linear(&["attention.self.query", "attention.self.key", "attention.self.value"])?;
@@ -184,7 +184,7 @@ fn layer_norm(
     weights: &mut Weights,
     name: &str,
 ) -> std::result::Result<LayerNorm, LoadError> {
-    let mut take = |end: &str| numbers(&weights.take(&format!("{name}.{end}"))?);
+    let mut take = |end: &str| numbers(&weights.take_dense(&format!("{name}.{end}"))?);
     Ok(LayerNorm { weights: take("weight")?, bias: take("bias")?, epsilon: config.norm_epsilon })
 }
 

@@ -1,0 +1,102 @@
+//! The tensors of a GGUF file under the names of Hugging Face. Quantised ones stay as they are.
+//! It never copies a matrix, except to undo the order of rows that converters give to Llama.
+
+use std::sync::Arc;
+
+use candle_core::{Device, Tensor};
+
+use super::linear::Weight;
+use super::packed::{Packed, widen};
+use super::weights::{Expected, Weights, wrong};
+use crate::load::error::LoadError;
+use crate::load::format::Format;
+use crate::load::gguf::{Gguf, TensorInfo};
+
+/// Finds exactly the tensors of `expected`; others in the file are ignored.
+pub(crate) fn load(
+    gguf: &Gguf,
+    expected: &Expected,
+    head_dimension: usize,
+) -> Result<Weights, LoadError> {
+    let mut weights = Weights::default();
+    for (name, shape) in expected {
+        let stored = gguf.tensor(&gguf_name(name));
+        let info = stored.ok_or_else(|| wrong(name, &format!("{shape:?}"), "is missing"))?;
+        if info.shape != *shape {
+            return Err(wrong(name, &format!("{shape:?}"), &format!("is {:?}", info.shape)));
+        }
+        let interleaved = gguf.architecture() == Some("llama")
+            && (name.ends_with("q_proj.weight") || name.ends_with("k_proj.weight"));
+        let rows = interleaved.then_some(head_dimension);
+        weights.insert(name, weight(gguf, info, rows)?, info.format);
+    }
+    Ok(weights)
+}
+
+/// The name in GGUF of a tensor of a decoder.
+fn gguf_name(name: &str) -> String {
+    const PARTS: [(&str, &str); 14] = [
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+        ("model.layers", "blk"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
+        ("mlp.down_proj", "ffn_down"),
+        ("mlp.", "ffn_"),
+    ];
+    let renamed =
+        PARTS.iter().fold(name.to_owned(), |name, (ours, theirs)| name.replace(ours, theirs));
+    renamed.replace("gate_proj", "gate").replace("up_proj", "up")
+}
+
+fn weight(gguf: &Gguf, info: &TensorInfo, head: Option<usize>) -> Result<Weight, LoadError> {
+    let (rows, width) = match info.shape.as_slice() {
+        [width] => (1, *width),
+        [rows, width] => (*rows, *width),
+        _ => return Err(wrong("a tensor", "a vector or a matrix", "is neither")),
+    };
+    let keep = info.shape.len() == 2 && !matches!(info.format, Format::F32 | Format::F16);
+    let (content, bytes) = match head {
+        None => (gguf.content.clone(), info.bytes.clone()),
+        Some(head) => {
+            let ordered = in_halves(gguf.bytes(info), rows, head)?;
+            let bytes = 0..ordered.len();
+            (Arc::new(ordered), bytes)
+        }
+    };
+    if keep {
+        return Ok(Weight::Packed(Packed::new(info.format, content, bytes, (rows, width))));
+    }
+    let mut values = Vec::new();
+    values.try_reserve_exact(rows.saturating_mul(width)).map_err(|_| memory("a tensor"))?;
+    values.resize(rows * width, 0.0);
+    widen(info.format, &content[bytes], &mut values);
+    let tensor = Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu);
+    tensor.map(Weight::Dense).map_err(|error| memory(&error.to_string()))
+}
+
+/// Rows of queries or keys, in the order in which the halves of a head are rotated against each
+/// other; converters of Llama write each pair side by side.
+fn in_halves(bytes: &[u8], rows: usize, head: usize) -> Result<Vec<u8>, LoadError> {
+    let row = bytes.len() / rows;
+    let mut ordered = Vec::new();
+    ordered.try_reserve_exact(bytes.len()).map_err(|_| memory("a matrix"))?;
+    for head in bytes.chunks_exact(head * row) {
+        for half in [0, 1] {
+            let pairs = head.chunks_exact(2 * row);
+            pairs.for_each(|pair| ordered.extend_from_slice(&pair[half * row..][..row]));
+        }
+    }
+    Ok(ordered)
+}
+
+fn memory(what: &str) -> LoadError {
+    LoadError::OutOfMemory(what.to_owned())
+}

@@ -1,0 +1,89 @@
+//! `tokenizer.json` from the metadata of a GGUF file, for byte-level BPE (Llama 3, Qwen).
+//! It never guesses: a vocabulary of another kind needs a `tokenizer.json` beside the file.
+
+use serde_json::{Map, Value as Json, json};
+
+use super::{Gguf, Value};
+
+/// How text is cut before merging; the patterns of the original tokenizers.
+const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Control tokens, and tokens that the trainer named.
+const SPECIAL: [i128; 2] = [3, 4];
+
+/// The file's content; `None` if the kind of vocabulary is not one that can be rebuilt.
+pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
+    let text = |key: &str| match gguf.value(&format!("tokenizer.ggml.{key}")) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    if text("model") != Some("gpt2") {
+        return Ok(None);
+    }
+    let pattern = match text("pre") {
+        Some("llama-bpe" | "llama3" | "llama-v3") => Some(LLAMA3),
+        Some("qwen2" | "qwen3") => Some(QWEN2),
+        None | Some("default" | "gpt-2") => None,
+        Some(_) => return Ok(None),
+    };
+    let tokens = texts(gguf, "tokenizer.ggml.tokens")?;
+    let merges = texts(gguf, "tokenizer.ggml.merges")?;
+    let mut vocabulary = Map::new();
+    for (id, token) in tokens.iter().enumerate() {
+        vocabulary.entry((*token).to_owned()).or_insert_with(|| json!(id));
+    }
+    let model = json!({
+        "type": "BPE",
+        "vocab": vocabulary,
+        "merges": merges,
+        "ignore_merges": pattern == Some(LLAMA3),
+    });
+    let split = pattern.map(|pattern| {
+        json!({
+            "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false,
+        })
+    });
+    let bytes = json!({
+        "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false,
+        "use_regex": pattern.is_none(),
+    });
+    let steps: Vec<Json> = split.into_iter().chain([bytes.clone()]).collect();
+    let normal = if pattern == Some(QWEN2) { json!({"type": "NFC"}) } else { Json::Null };
+    Ok(Some(json!({
+        "version": "1.0",
+        "added_tokens": added(gguf, &tokens)?,
+        "normalizer": normal,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
+        "decoder": bytes,
+        "model": model,
+    })))
+}
+
+fn added(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<Json>, String> {
+    let kinds = match gguf.value("tokenizer.ggml.token_type") {
+        None => return Ok(Vec::new()),
+        Some(Value::List(kinds)) if kinds.len() == tokens.len() => kinds,
+        Some(_) => return Err("tokenizer.ggml.token_type should have one entry per token".into()),
+    };
+    let special = |kind: &Value| matches!(kind, Value::Integer(kind) if SPECIAL.contains(kind));
+    let each = tokens.iter().zip(kinds).enumerate().filter(|(_, (_, kind))| special(kind));
+    let entry = |(id, (token, kind)): (usize, (&&str, &Value))| {
+        json!({
+            "id": id, "content": token, "special": *kind == Value::Integer(SPECIAL[0]),
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    };
+    Ok(each.map(entry).collect())
+}
+
+fn texts<'a>(gguf: &'a Gguf, key: &str) -> Result<Vec<&'a str>, String> {
+    let text = |value: &'a Value| match value {
+        Value::Text(text) => Some(text.as_str()),
+        _ => None,
+    };
+    match gguf.value(key) {
+        Some(Value::List(values)) => values.iter().map(text).collect(),
+        _ => None,
+    }
+    .ok_or_else(|| format!("{key} should be a list of texts"))
+}
