@@ -159,6 +159,53 @@ impl ChainMessage for NodeKeyProof {
     }
 }
 
+/// `cactus::channel::Voucher`: all that a channel's payer owes its payee so far. A later one holds
+/// for more; the contract pays the difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Voucher {
+    /// The chain.
+    pub chain_id: u8,
+    /// The channel's object.
+    pub channel: Address,
+    /// Whom it pays.
+    pub payee: Address,
+    /// Octas since the channel was opened; never less than in an earlier voucher.
+    pub cumulative: Octas,
+}
+
+impl ChainMessage for Voucher {
+    const MODULE: &'static str = "channel";
+    const NAME: &'static str = "Voucher";
+    fn chain_id(&self) -> u8 {
+        self.chain_id
+    }
+}
+
+/// `cactus::invite::Invite`: lets one node of one operator into a pool, once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Invite {
+    /// The chain.
+    pub chain_id: u8,
+    /// The pool's object.
+    pub pool: Address,
+    /// Who may bring the node.
+    pub operator: Address,
+    /// The node's key.
+    pub node_public_key: PublicKey,
+    /// Chosen at random; 32 bytes, used once.
+    pub nonce: Vec<u8>,
+    /// Unix seconds from which on it is worth nothing.
+    pub expires_seconds: u64,
+}
+
+impl ChainMessage for Invite {
+    const MODULE: &'static str = "invite";
+    const NAME: &'static str = "Invite";
+    fn chain_id(&self) -> u8 {
+        self.chain_id
+    }
+}
+
 /// Move has no fixed-size arrays: an id inside a Move struct is a vector of 32 bytes.
 mod bytes_of_id {
     use crate::id::OrderId;

@@ -3,13 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use cactus_protocol::chain_message::{self, ChainMessage, NodeKeyProof, Order};
+use cactus_protocol::chain_message::{self, ChainMessage, Invite, NodeKeyProof, Order, Voucher};
 use cactus_protocol::frame::{Advert, Feature, Gpu, HardwareReport, Hello, ModelKind, ModelOffer};
 use cactus_protocol::{
     Address, Canonical, Hash, Octas, OrderId, Price, Receipt, RequestClaim, Scope, SecretKey,
     Signed, TaskId,
 };
-use serde::Serialize;
 use serde_json::Value;
 use sha3::{Digest, Sha3_256};
 
@@ -60,23 +59,6 @@ fn price() -> Price {
     Price { prompt: Octas(500), output: Octas(1_500) }
 }
 
-/// `channel::Voucher`.
-#[derive(Serialize)]
-struct Voucher {
-    chain_id: u8,
-    channel: Address,
-    payee: Address,
-    cumulative: u64,
-}
-
-impl ChainMessage for Voucher {
-    const MODULE: &'static str = "channel";
-    const NAME: &'static str = "Voucher";
-    fn chain_id(&self) -> u8 {
-        self.chain_id
-    }
-}
-
 #[test]
 fn an_order_is_as_in_the_vectors() {
     check_chain_message(&Order {
@@ -99,7 +81,19 @@ fn a_node_key_proof_is_as_in_the_vectors() {
 #[test]
 fn a_voucher_is_as_in_the_vectors() {
     let (channel, payee) = (small(0xc4a), small(0x5e1));
-    check_chain_message(&Voucher { chain_id: 4, channel, payee, cumulative: 700 });
+    check_chain_message(&Voucher { chain_id: 4, channel, payee, cumulative: Octas(700) });
+}
+
+#[test]
+fn an_invite_is_as_in_the_vectors() {
+    check_chain_message(&Invite {
+        chain_id: 4,
+        pool: small(0xc4a),
+        operator: small(0x0c1),
+        node_public_key: key().public(),
+        nonce: vec![1; 32],
+        expires_seconds: 1_700_001_000,
+    });
 }
 
 #[test]
@@ -155,6 +149,16 @@ fn a_hello_is_as_in_the_vectors() {
         software: "cactus-orchestrator 0.1.0".to_owned(),
     };
     check_envelope("Hello", hello);
+}
+
+#[test]
+fn every_vector_is_checked_here() {
+    let vectors: Value = serde_json::from_str(include_str!("vectors.json")).unwrap();
+    let names = vectors["messages"].as_array().unwrap().iter().map(|vector| &vector["name"]);
+    let names: Vec<&str> = names.map(|name| name.as_str().unwrap()).collect();
+    let checked =
+        ["Order", "NodeKeyProof", "Voucher", "Invite", "RequestClaim", "Hello", "Receipt"];
+    assert_eq!(names, checked);
 }
 
 #[test]
