@@ -157,7 +157,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 
 /// Runs all of them together and compares each with itself alone.
 fn check(slots: usize, blocks: u64, requests: &[Asked]) -> Result<Totals, TestCaseError> {
-    let codec = Arc::new(Codec::load(&mut ModelFiles::new(&directory())).unwrap());
+    let codec = Arc::new(Codec::load(&mut ModelFiles::open(&directory()).unwrap()).unwrap());
     let mut run = Run::new(slots, blocks, &codec);
     let mut listeners: Vec<Option<Listener>> = requests.iter().map(|_| None).collect();
     for step in 0..60 {
@@ -264,7 +264,7 @@ impl Engine for Counting {
 
 #[test]
 fn a_prompt_that_was_asked_before_skips_nearly_all_of_its_work() {
-    let codec = Arc::new(Codec::load(&mut ModelFiles::new(&directory())).unwrap());
+    let codec = Arc::new(Codec::load(&mut ModelFiles::open(&directory()).unwrap()).unwrap());
     let computed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let mut run = Run::new(4, 24, &codec);
     run.scheduler.engine = Box::new(Counting { engine: engine(24), tokens: computed.clone() });
