@@ -3,6 +3,7 @@
 use crate::{
     auth::{ReplayCache, keys::ApiKeys},
     authorization::Authorization,
+    batches::Batches,
     budget::Budget,
     chain::{Carrier, Chain},
     config::Config,
@@ -14,7 +15,7 @@ use crate::{
 use cactus_protocol::{Address, Scope};
 use sqlx::SqlitePool;
 use std::sync::{Arc, Mutex};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The server's shared state.
@@ -43,6 +44,10 @@ pub struct App {
     pub keys: ApiKeys,
     /// Nonces of signed requests.
     pub replays: Mutex<ReplayCache>,
+    /// Batches under way.
+    pub batches: Batches,
+    /// Room for lines of all batches together.
+    pub batch_room: Arc<Semaphore>,
     /// Answers under way.
     pub streams: Arc<Streams>,
     /// What is counted and timed.

@@ -130,6 +130,26 @@ pub struct Limits {
     pub reconcile_ms: u64,
     /// The part of a stake that may be owed in unsettled tasks, in thousandths.
     pub exposure_milli: u32,
+    /// From connecting to the end of a request's head.
+    pub header_ms: u64,
+    /// How long a connection without a request stays open.
+    pub idle_ms: u64,
+    /// The longest file, in bytes.
+    pub file_bytes: u64,
+    /// From an upload's head to its end.
+    pub file_ms: u64,
+    /// How long files are kept, in hours.
+    pub file_hours: u64,
+    /// Files of one payer.
+    pub files_per_payer: u64,
+    /// Files of one payer together, in bytes.
+    pub file_bytes_per_payer: u64,
+    /// Unfinished batches of one payer.
+    pub batches_per_payer: u64,
+    /// Lines of all batches that are answered at once.
+    pub batch_lines: usize,
+    /// How long a batch's line waits for money or a model before it fails.
+    pub batch_patience_ms: u64,
 }
 
 impl Default for Limits {
@@ -153,6 +173,16 @@ impl Default for Limits {
             flush_ms: 5_000,
             reconcile_ms: 20_000,
             exposure_milli: 500,
+            header_ms: 10_000,
+            idle_ms: 75_000,
+            file_bytes: 200 << 20,
+            file_ms: 600_000,
+            file_hours: 720,
+            files_per_payer: 1_000,
+            file_bytes_per_payer: 2 << 30,
+            batches_per_payer: 64,
+            batch_lines: 64,
+            batch_patience_ms: 60_000,
         }
     }
 }

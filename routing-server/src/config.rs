@@ -104,6 +104,7 @@ impl Config {
             limits.streams_per_payer,
             limits.links,
             limits.attempts,
+            limits.batch_lines,
         ];
         ensure!(
             counts.iter().all(|c| *c > 0)

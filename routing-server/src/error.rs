@@ -62,6 +62,14 @@ pub enum ApiError {
         /// The methods that there are.
         allowed: String,
     },
+    /// Wait until something else is over, or take something away.
+    #[error("{message}")]
+    Conflict {
+        /// `file_in_use`, `batch_ended` …
+        code: &'static str,
+        /// What is in the way.
+        message: String,
+    },
     /// Authenticate.
     #[error("{0}")]
     Unauthenticated(String),
@@ -151,6 +159,7 @@ impl ApiError {
             Self::Method { .. } => {
                 of(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", "method_not_allowed")
             }
+            Self::Conflict { code, .. } => of(StatusCode::CONFLICT, "invalid_request_error", code),
             Self::Unauthenticated(_) => {
                 of(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key")
             }
@@ -175,6 +184,11 @@ impl ApiError {
                 of(StatusCode::INTERNAL_SERVER_ERROR, "server_error", "internal_error")
             }
         }
+    }
+
+    /// The status, as a number.
+    pub fn status(&self) -> u16 {
+        self.shape().status.as_u16()
     }
 
     /// The JSON object under `error`, logged under its trace id: that of the request at hand, which

@@ -4,11 +4,11 @@
 use crate::{
     app::App,
     auth::{ReplayCache, keys::ApiKeys},
-    authorization,
+    authorization, batches,
     chain::{Chain, LedgerChain},
     config::Config,
     enrollment::{self, Wanted},
-    key_store,
+    files, key_store,
     nodes::Nodes,
     routes, settlement,
     settlement::Writer,
@@ -28,7 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const DATABASE_FILE: &str = "router.sqlite";
@@ -100,6 +100,8 @@ pub async fn serve(
     let watching = tokio::spawn(watch_stakes(app.clone().into_inner(), background.clone()));
     let refreshing = tokio::spawn(refresh_fleet(app.clone().into_inner(), background.clone()));
     let authorizing = spawn_authorization_watch(&app, &background);
+    let batching = tokio::spawn(batches::run(app.clone().into_inner(), background.clone()));
+    let sweeping = spawn_sweep(&app, &background);
 
     let (handle, serving) = start_http(&app, listener)?;
     tracing::info!(server = %app.server, "routing server is up");
@@ -109,13 +111,16 @@ pub async fn serve(
         ended = &mut serving => Some(ended),
     };
     drain(&app, handle).await;
+    if tokio::time::timeout(CLOSE_LIMIT, batching).await.is_err() {
+        tracing::error!("the batches did not end");
+    }
     let served = match failed {
         Some(ended) => ended,
         None => serving.await,
     };
     flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
-    let _ = tokio::join!(carrying, following, watching, refreshing, authorizing);
+    let _ = tokio::join!(carrying, following, watching, refreshing, authorizing, sweeping);
     drop(app);
     join_writer(writing).await;
     pool.close().await;
@@ -165,6 +170,8 @@ async fn assemble(
         exposure_milli: config.limits.exposure_milli,
     };
     let nodes = Nodes::new(Rules { bounds, weights: config.weights }, Instant::now());
+    let batch_lines = config.limits.batch_lines;
+    files::prepare(&config.data_dir).await.context("prepare the folder of files")?;
     Ok(App {
         carrier: Arc::clone(&chain).carry(pool.clone(), config.key.clone()),
         keys: ApiKeys::new(keys, scope),
@@ -178,6 +185,8 @@ async fn assemble(
         budget: Default::default(),
         nodes,
         replays: std::sync::Mutex::new(ReplayCache::default()),
+        batches: Default::default(),
+        batch_room: Arc::new(Semaphore::new(batch_lines)),
         streams: Default::default(),
         metrics: Default::default(),
         runtime: Handle::current(),
@@ -192,7 +201,7 @@ type Serving = actix_web::dev::Server;
 
 fn start_http(app: &web::Data<App>, listener: TcpListener) -> Result<(ServerHandle, Serving)> {
     let drain = Duration::from_millis(app.config.limits.drain_ms) + CLOSE_LIMIT;
-    let data = app.clone();
+    let (data, limits) = (app.clone(), &app.config.limits);
     let factory = move || {
         actix_web::App::new()
             .app_data(data.clone())
@@ -203,6 +212,8 @@ fn start_http(app: &web::Data<App>, listener: TcpListener) -> Result<(ServerHand
         .tcp_nodelay(true)
         // A client that closes its side has left: its task is cancelled at once.
         .h1_allow_half_closed(false)
+        .client_request_timeout(Duration::from_millis(limits.header_ms))
+        .keep_alive(Duration::from_millis(limits.idle_ms))
         .disable_signals()
         .shutdown_timeout(drain.as_secs())
         .listen(listener)
@@ -223,6 +234,11 @@ fn spawn_authorization_watch(
 ) -> JoinHandle<()> {
     let (app, stop) = (app.clone(), background.clone());
     tokio::spawn(async move { authorization::watch(&app, stop).await })
+}
+
+fn spawn_sweep(app: &web::Data<App>, background: &CancellationToken) -> JoinHandle<()> {
+    let (app, stop) = (app.clone(), background.clone());
+    tokio::spawn(async move { files::sweep(&app, stop).await })
 }
 
 /// No new work; answers under way end, to a deadline; then links close.

@@ -31,6 +31,11 @@ pub struct Payer {
 }
 
 impl Payer {
+    /// Of an order that was checked when it came.
+    pub fn of_order(order: SignedOrder) -> Self {
+        Self { client: order.order.client, order: Some(Arc::new(order)), key_id: None }
+    }
+
     /// The API key that stands for the account, if one does.
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
@@ -91,19 +96,35 @@ impl FromRequest for Authenticated {
             let app = app.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no app data")))?;
             let credentials = read_credentials(&app, &request)?;
             let body = body::read(payload, &app.config.limits).await?;
-            let payer = prove(&app, &request, (credentials, &body))?;
+            let payer = prove(&app, &request, (credentials, Hash::of(&body)))?;
             Ok(Self { payer, body })
         })
     }
 }
 
 /// Credentials that are worth reading a body for.
-enum Credentials {
+pub enum Credentials {
+    /// A live API key.
     Key(keys::ApiKey),
+    /// A signature that is not yet verified.
     Signature(RequestSignature),
 }
 
-fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials, ApiError> {
+impl Credentials {
+    /// Whom they speak for, if they hold.
+    pub fn claimed_client(&self) -> Address {
+        match self {
+            Self::Key(key) => key.client,
+            Self::Signature(signature) => signature.claim.body.client,
+        }
+    }
+}
+
+/// Reads the credentials of a request.
+///
+/// # Errors
+/// [`ApiError::Unauthenticated`] when there are none that could hold.
+pub fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials, ApiError> {
     let value = header_text(request, header::AUTHORIZATION.as_str()).ok_or_else(|| {
         let text = "no credentials: send `Authorization: Bearer ck_…` or a signed request";
         ApiError::Unauthenticated(text.into())
@@ -119,10 +140,14 @@ fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials, Api
         .ok_or_else(|| ApiError::Unauthenticated("the credentials cannot be read".into()))
 }
 
-fn prove(
+/// Checks the credentials of a request whose body has this hash.
+///
+/// # Errors
+/// [`ApiError::Unauthenticated`] and the like.
+pub fn prove(
     app: &App,
     request: &HttpRequest,
-    (credentials, body): (Credentials, &[u8]),
+    (credentials, body): (Credentials, Hash),
 ) -> Result<Payer, ApiError> {
     let signature = match credentials {
         Credentials::Key(key) => {
@@ -141,7 +166,7 @@ fn prove(
 fn check_claim(
     app: &App,
     request: &HttpRequest,
-    (signature, body): (RequestSignature, &[u8]),
+    (signature, body): (RequestSignature, Hash),
 ) -> Result<Verified<RequestClaim>, ApiError> {
     let refuse = |text: &str| Err(ApiError::Unauthenticated(text.into()));
     let Ok(claim) = signature.verify(app.scope) else {
@@ -151,7 +176,7 @@ fn check_claim(
     let is_this_request = claim.server == app.server
         && claim.method == request.method().as_str()
         && claim.path == path
-        && claim.body_hash == Hash::of(body);
+        && claim.body_hash == body;
     if !is_this_request {
         return refuse("the signature is for another request or server");
     }

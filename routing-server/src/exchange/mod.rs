@@ -15,6 +15,7 @@ pub use plan::quote;
 use crate::{
     app::App,
     auth::Payer,
+    batches::Line,
     error::ApiError,
     link::unix_ms,
     metrics::Metrics,
@@ -49,6 +50,8 @@ struct Exchange {
     candidates: Value,
     previous: Vec<TaskId>,
     delivery: Delivery,
+    /// The line of a batch that the answer is for; stored with the payment.
+    line: Option<Line>,
     _stream: Stream,
 }
 
@@ -60,6 +63,20 @@ pub async fn start(
     app: &Arc<App>,
     payer: &Payer,
     (call, received_at): (Call, Instant),
+) -> Result<mpsc::Receiver<Reply>, ApiError> {
+    start_for(app, payer, (call, received_at), None).await
+}
+
+/// [`start`] for a line of a batch: its answer is stored in the transaction that decides to pay
+/// for it, so that no line is ever paid for twice.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_for(
+    app: &Arc<App>,
+    payer: &Payer,
+    (call, received_at): (Call, Instant),
+    line: Option<Line>,
 ) -> Result<mpsc::Receiver<Reply>, ApiError> {
     if app.stopping.is_cancelled() {
         return Err(ApiError::Draining);
@@ -82,6 +99,7 @@ pub async fn start(
         candidates: Value::Null,
         previous: Vec::new(),
         delivery,
+        line,
         _stream: stream,
     };
     let first = exchange.launch().await?;
@@ -194,6 +212,7 @@ impl Exchange {
         };
         let closing = Closing {
             receipt: Some(proof.json),
+            line: self.line.as_ref().map(|line| line.answered(&self.work, &finished)),
             ..closing(TaskEvent::Deliver(delivery), &"verified", times)
         };
         let task_id = attempt.assigned.task_id;
@@ -225,6 +244,7 @@ fn closing(event: TaskEvent, verdict: &dyn std::fmt::Display, times: Times) -> C
         event,
         verdict: verdict.to_string(),
         receipt: None,
+        line: None,
         ttft_ms: times.first_delta_after.map(milliseconds),
         total_ms: milliseconds(times.total),
         closed_ms: unix_ms(),

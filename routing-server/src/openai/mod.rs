@@ -12,7 +12,7 @@ pub mod response;
 mod text;
 
 pub use embedding::{EmbeddingCall, Encoding};
-pub use text::TextCall;
+pub use text::{Shape, TextCall};
 
 use crate::error::{ApiError, Invalid};
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};

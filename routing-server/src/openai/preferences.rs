@@ -8,6 +8,8 @@ use serde::Deserialize;
 
 /// The priority of a request that names none; higher is more urgent.
 pub const USUAL_PRIORITY: u8 = 128;
+/// The priority of a batch's lines.
+pub const BATCH_PRIORITY: u8 = 0;
 /// The longest region, key or name of hardware, in bytes.
 const MAX_TEXT_BYTES: usize = 80;
 

@@ -1,7 +1,9 @@
 //! The HTTP API. Handlers read as a few named steps; everything they decide is decided elsewhere.
 
 mod answer;
+mod batches;
 mod embeddings;
+mod files;
 mod health;
 mod keys;
 mod models;
@@ -11,7 +13,10 @@ mod server;
 mod tasks;
 mod text;
 
-use crate::{error::ApiError, link};
+use crate::{
+    error::{ApiError, Invalid},
+    link,
+};
 use actix_web::{
     Resource, Route,
     http::Method,
@@ -20,6 +25,9 @@ use actix_web::{
 
 /// Every route.
 pub fn configure(config: &mut ServiceConfig) {
+    config
+        .app_data(web::QueryConfig::default().error_handler(|error, _| unreadable("query", &error)))
+        .app_data(web::PathConfig::default().error_handler(|error, _| unreadable("path", &error)));
     for (path, routes) in table() {
         config.service(resource(path, routes));
     }
@@ -35,6 +43,18 @@ fn table() -> Vec<(&'static str, Routes)> {
         ("/v1/completions", vec![post(web::post().to(text::plain))]),
         ("/v1/embeddings", vec![post(web::post().to(embeddings::embed))]),
         ("/v1/quote", vec![post(web::post().to(quote::quote))]),
+        ("/v1/files", vec![get(web::get().to(files::list)), post(web::post().to(files::upload))]),
+        (
+            "/v1/files/{id}",
+            vec![get(web::get().to(files::one)), delete(web::delete().to(files::delete))],
+        ),
+        ("/v1/files/{id}/content", vec![get(web::get().to(files::content))]),
+        (
+            "/v1/batches",
+            vec![get(web::get().to(batches::list)), post(web::post().to(batches::create))],
+        ),
+        ("/v1/batches/{id}", vec![get(web::get().to(batches::one))]),
+        ("/v1/batches/{id}/cancel", vec![post(web::post().to(batches::cancel))]),
         ("/v1/models", vec![get(web::get().to(models::list))]),
         ("/v1/models/{model:.*}", vec![get(web::get().to(models::one))]),
         ("/v1/nodes", vec![get(web::get().to(nodes::list))]),
@@ -73,6 +93,10 @@ fn resource(path: &str, routes: Routes) -> Resource {
     };
     let resource = routes.into_iter().fold(web::resource(path), |r, (_, route)| r.route(route));
     resource.default_service(web::to(wrong_method))
+}
+
+fn unreadable(param: &'static str, error: &dyn std::fmt::Display) -> actix_web::Error {
+    ApiError::from(Invalid::value(param, error.to_string())).into()
 }
 
 async fn unknown() -> Result<&'static str, ApiError> {

@@ -32,6 +32,7 @@ async fn give_up(app: &App, task_id: cactus_protocol::TaskId) -> Result<(), Stor
         event: ABANDONED,
         verdict: "abandoned: the server restarted".into(),
         receipt: None,
+        line: None,
         ttft_ms: None,
         total_ms: 0,
         closed_ms: unix_ms(),

@@ -2,6 +2,7 @@
 //! the step asks for is enqueued in the same transaction.
 
 use super::outcomes::Amounts;
+use crate::batches::{self, Answered};
 use cactus_ledger::{Assignment, Call, IntentId, outbox};
 use cactus_protocol::{
     Address, Fault, Octas, OrderId, Price, PublicKey, SignedOrder, TaskEvent, TaskId, TaskState,
@@ -47,6 +48,8 @@ pub struct Closing {
     pub verdict: String,
     /// JSON of the signed receipt.
     pub receipt: Option<String>,
+    /// The answer to a line of a batch, which is stored with the payment or not at all.
+    pub line: Option<Answered>,
     /// Milliseconds from sending to the first token.
     pub ttft_ms: Option<u64>,
     /// Milliseconds from sending to the end.
@@ -88,6 +91,9 @@ pub enum StoreError {
     /// There is no such task.
     #[error("no such task: {0}")]
     Unknown(TaskId),
+    /// Its line of a batch has a result already: another one is not paid for.
+    #[error("the line of task {0} was answered before")]
+    Answered(TaskId),
 }
 
 /// Stores a new task and the intent to lock its money.
@@ -134,6 +140,11 @@ pub async fn close(
 ) -> Result<(), StoreError> {
     let task = load(connection, task_id).await?;
     let (state, effect) = step(task.state, closing.event)?;
+    if let Some(line) = &closing.line
+        && !batches::answered(connection, line).await?
+    {
+        return Err(StoreError::Answered(task_id));
+    }
     sqlx::query(
         "UPDATE tasks SET state = ?, verdict = ?, receipt = ?, ttft_ms = ?, total_ms = ?,
              closed_ms = ? WHERE task_id = ?",

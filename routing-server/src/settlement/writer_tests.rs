@@ -46,7 +46,7 @@ fn task(task_id: TaskId) -> NewTask {
 
 fn closing(event: TaskEvent) -> Closing {
     let verdict = "verified".into();
-    Closing { event, verdict, receipt: None, ttft_ms: None, total_ms: 2, closed_ms: 3 }
+    Closing { event, verdict, receipt: None, line: None, ttft_ms: None, total_ms: 2, closed_ms: 3 }
 }
 
 async fn intents(pool: &SqlitePool) -> Vec<String> {

@@ -5,8 +5,10 @@
 
 mod answers;
 mod api;
+mod batches;
 mod embeddings;
 mod faults;
+mod files;
 mod hostile;
 mod keys;
 mod money;

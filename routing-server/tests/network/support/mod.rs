@@ -1,5 +1,6 @@
 //! Starts a routing server on a free port with a double of the chain.
 
+pub mod batch;
 pub mod chain;
 pub mod client;
 pub mod node;
@@ -126,6 +127,12 @@ impl TestApp {
             .await
             .unwrap();
         pool.close().await;
+        let files = copy.path().join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        for entry in std::fs::read_dir(self.data_dir.path().join("files")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), files.join(entry.file_name())).unwrap();
+        }
         copy
     }
 }

@@ -317,6 +317,27 @@ impl Node {
         })
     }
 
+    /// Answers every task with what `words` says, until the link closes.
+    pub fn serve_each(
+        self,
+        app: &TestApp,
+        mut words: impl FnMut(&Task) -> Vec<String> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let (mut node, server) = (self, app.server);
+        tokio::spawn(async move {
+            while let Some(frame) = node.recv_forever().await {
+                let ServerFrame::Task(task) = frame else { continue };
+                let words = words(&task);
+                let words: Vec<_> = words.iter().map(String::as_str).collect();
+                for (sequence, word) in (0..).zip(&words) {
+                    node.delta(&task, sequence, word).await;
+                }
+                let receipt = Receipt { server, ..node.receipt(&task, &words) };
+                node.done(receipt).await;
+            }
+        })
+    }
+
     async fn recv_forever(&mut self) -> Option<ServerFrame> {
         loop {
             match self.socket.next().await? {

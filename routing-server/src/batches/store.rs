@@ -1,0 +1,427 @@
+//! The tables `batches` and `batch_lines`.
+
+use super::{Endpoint, line::Answered};
+use crate::settlement::store::{from_json, number, to_sql};
+use cactus_protocol::{Address, SignedOrder};
+use serde_json::Value;
+use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use std::collections::BTreeMap;
+
+/// Where a batch stands, in OpenAI's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Its input is being read.
+    Validating,
+    /// Its input was refused; nothing ran.
+    Failed,
+    /// Its lines are being answered.
+    InProgress,
+    /// Its files are being written.
+    Finalizing,
+    /// Every line has an answer or an error.
+    Completed,
+    /// Its time was over before that.
+    Expired,
+    /// No new line begins.
+    Cancelling,
+    /// It was stopped.
+    Cancelled,
+}
+
+impl State {
+    const ALL: [Self; 8] = [
+        Self::Validating,
+        Self::Failed,
+        Self::InProgress,
+        Self::Finalizing,
+        Self::Completed,
+        Self::Expired,
+        Self::Cancelling,
+        Self::Cancelled,
+    ];
+
+    /// OpenAI's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validating => "validating",
+            Self::Failed => "failed",
+            Self::InProgress => "in_progress",
+            Self::Finalizing => "finalizing",
+            Self::Completed => "completed",
+            Self::Expired => "expired",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Nothing comes after it.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Failed | Self::Completed | Self::Expired | Self::Cancelled)
+    }
+}
+
+/// A batch as it is stored.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Names it.
+    pub id: String,
+    /// What all lines together may spend.
+    pub order: SignedOrder,
+    /// What its lines are sent to.
+    pub endpoint: Endpoint,
+    /// The input.
+    pub input_file: String,
+    /// As the client wrote it.
+    pub completion_window: String,
+    /// The client's own notes.
+    pub metadata: Value,
+    /// Where it stands.
+    pub state: State,
+    /// Why the input was refused.
+    pub errors: Option<Value>,
+    /// The counts when it has ended.
+    pub counts: Counts,
+    /// Answers.
+    pub output_file: Option<String>,
+    /// Errors.
+    pub error_file: Option<String>,
+    /// When it came into each state, in Unix seconds.
+    pub times: BTreeMap<String, u64>,
+    /// Unix milliseconds.
+    pub created_ms: u64,
+    /// Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+impl Batch {
+    /// Who pays.
+    pub fn client(&self) -> Address {
+        self.order.order.client
+    }
+}
+
+/// How many lines there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// In all.
+    pub total: u64,
+    /// Answered.
+    pub completed: u64,
+    /// Refused or failed.
+    pub failed: u64,
+}
+
+/// A line as it waits.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// Its place, from 0.
+    pub number: u32,
+    /// What the client calls it.
+    pub custom_id: String,
+    /// Where it is in the input, in bytes.
+    pub start: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
+/// A line of an ended batch.
+#[derive(Debug, Clone)]
+pub struct Ended {
+    /// Its place, from 0.
+    pub number: u32,
+    /// What the client calls it.
+    pub custom_id: String,
+    /// The line of the output or error file; `None` when it was never sent.
+    pub result: Option<String>,
+    /// Which of the two.
+    pub is_error: bool,
+}
+
+fn broken(what: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(what.into())
+}
+
+fn parse(row: &SqliteRow) -> Result<Batch, sqlx::Error> {
+    let state: String = row.try_get("state")?;
+    let state = State::ALL.into_iter().find(|known| known.as_str() == state);
+    let order = SignedOrder::parse_header(row.try_get("signed_order")?);
+    let errors: Option<String> = row.try_get("errors")?;
+    Ok(Batch {
+        id: row.try_get("id")?,
+        order: order.ok_or_else(|| broken("the order of a batch"))?,
+        endpoint: Endpoint::parse(row.try_get("endpoint")?).ok_or_else(|| broken("an endpoint"))?,
+        input_file: row.try_get("input_file")?,
+        completion_window: row.try_get("completion_window")?,
+        metadata: from_json(row.try_get("metadata")?)?,
+        state: state.ok_or_else(|| broken("the state of a batch"))?,
+        errors: errors.map(|errors| from_json(&errors)).transpose()?,
+        counts: Counts {
+            total: number(row, "total")?,
+            completed: number(row, "completed")?,
+            failed: number(row, "failed")?,
+        },
+        output_file: row.try_get("output_file")?,
+        error_file: row.try_get("error_file")?,
+        times: from_json(row.try_get("times")?)?,
+        created_ms: number(row, "created_ms")?,
+        expires_ms: number(row, "expires_ms")?,
+    })
+}
+
+/// Stores a new batch.
+pub async fn insert(pool: &SqlitePool, batch: &Batch) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO batches (id, client, signed_order, endpoint, input_file, completion_window,
+             metadata, state, times, created_ms, expires_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?)",
+    )
+    .bind(&batch.id)
+    .bind(batch.client().to_string())
+    .bind(batch.order.to_header())
+    .bind(batch.endpoint.as_str())
+    .bind(&batch.input_file)
+    .bind(&batch.completion_window)
+    .bind(batch.metadata.to_string())
+    .bind(batch.state.as_str())
+    .bind(to_sql(batch.created_ms)?)
+    .bind(to_sql(batch.expires_ms)?)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// One batch.
+pub async fn find(pool: &SqlitePool, id: &str) -> Result<Option<Batch>, sqlx::Error> {
+    let query = sqlx::query("SELECT * FROM batches WHERE id = ?");
+    query.bind(id).fetch_optional(pool).await?.as_ref().map(parse).transpose()
+}
+
+/// A client's batches, newest first; one more than the limit when there are more.
+pub async fn list(
+    pool: &SqlitePool,
+    client: &Address,
+    page: &crate::files::Page,
+) -> Result<Vec<Batch>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM batches WHERE client = ?1
+             AND (?2 IS NULL OR (created_ms, id) <
+                 (SELECT created_ms, id FROM batches WHERE id = ?2 AND client = ?1))
+         ORDER BY created_ms DESC, id DESC LIMIT ?3",
+    )
+    .bind(client.to_string())
+    .bind(page.after.as_deref())
+    .bind(i64::from(page.limit) + 1)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(parse).collect()
+}
+
+/// The ids of all batches that have not ended, oldest first.
+pub async fn live(pool: &SqlitePool) -> Result<Vec<String>, sqlx::Error> {
+    let query = "SELECT id FROM batches WHERE is_final = 0 ORDER BY created_ms, id";
+    sqlx::query_scalar(query).fetch_all(pool).await
+}
+
+/// How many of a client's batches have not ended.
+pub async fn unfinished(pool: &SqlitePool, client: &Address) -> Result<i64, sqlx::Error> {
+    let query = "SELECT count(*) FROM batches WHERE client = ? AND is_final = 0";
+    sqlx::query_scalar(query).bind(client.to_string()).fetch_one(pool).await
+}
+
+/// Moves a batch from one state to another; `false` when it is not in the first.
+pub async fn advance(
+    connection: &mut SqliteConnection,
+    id: &str,
+    (from, to, now_ms): (State, State, u64),
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE batches SET state = ?, is_final = ?, times = json_set(times, ?, ?)
+         WHERE id = ? AND state = ?",
+    )
+    .bind(to.as_str())
+    .bind(to.is_final())
+    .bind(format!("$.{}", to.as_str()))
+    .bind(to_sql(now_ms / 1000)?)
+    .bind(id)
+    .bind(from.as_str())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Marks a batch as to be stopped; `false` when it has ended or is about to.
+pub async fn cancel(pool: &SqlitePool, batch: &Batch) -> Result<bool, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    let now_ms = crate::link::unix_ms();
+    for from in [State::Validating, State::InProgress] {
+        if advance(&mut connection, &batch.id, (from, State::Cancelling, now_ms)).await? {
+            return Ok(true);
+        }
+    }
+    // Asking twice is no mistake.
+    Ok(batch.state == State::Cancelling)
+}
+
+/// Stores why an input was refused.
+pub async fn refuse(
+    connection: &mut SqliteConnection,
+    id: &str,
+    errors: &Value,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("UPDATE batches SET errors = ? WHERE id = ?");
+    query.bind(errors.to_string()).bind(id).execute(connection).await.map(drop)
+}
+
+/// Stores a line; `false` when its `custom_id` was there before.
+pub async fn add_line(
+    connection: &mut SqliteConnection,
+    batch: &str,
+    line: &Waiting,
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "INSERT INTO batch_lines (batch, line, custom_id, start, length) VALUES (?, ?, ?, ?, ?)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(batch)
+    .bind(i64::from(line.number))
+    .bind(&line.custom_id)
+    .bind(to_sql(line.start)?)
+    .bind(to_sql(line.length)?)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// The next lines without a result, from `first` on.
+pub async fn waiting(
+    pool: &SqlitePool,
+    batch: &str,
+    (first, limit): (u32, u32),
+) -> Result<Vec<Waiting>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT line, custom_id, start, length FROM batch_lines
+         WHERE batch = ? AND line >= ? AND result IS NULL ORDER BY line LIMIT ?",
+    )
+    .bind(batch)
+    .bind(i64::from(first))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    let read = |row: &SqliteRow| {
+        Ok(Waiting {
+            number: line_number(row)?,
+            custom_id: row.try_get("custom_id")?,
+            start: number(row, "start")?,
+            length: number(row, "length")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+fn line_number(row: &SqliteRow) -> Result<u32, sqlx::Error> {
+    u32::try_from(number(row, "line")?).map_err(|_| broken("the number of a line"))
+}
+
+/// Stores an answer, in the transaction that decides to pay for it; `false` when the line has a
+/// result already: then nothing may be paid.
+pub async fn answered(
+    connection: &mut SqliteConnection,
+    answered: &Answered,
+) -> Result<bool, sqlx::Error> {
+    store_result(connection, (&answered.batch, answered.number), (&answered.result, false)).await
+}
+
+/// Stores an error.
+pub async fn failed(
+    pool: &SqlitePool,
+    line: (&str, u32),
+    result: &str,
+) -> Result<bool, sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    store_result(&mut connection, line, (result, true)).await
+}
+
+async fn store_result(
+    connection: &mut SqliteConnection,
+    (batch, line): (&str, u32),
+    (result, is_error): (&str, bool),
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE batch_lines SET result = ?, is_error = ?
+         WHERE batch = ? AND line = ? AND result IS NULL",
+    )
+    .bind(result)
+    .bind(is_error)
+    .bind(batch)
+    .bind(i64::from(line))
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// How many lines a batch has, answered and failed.
+pub async fn counts(pool: &SqlitePool, batch: &Batch) -> Result<Counts, sqlx::Error> {
+    if batch.state.is_final() {
+        return Ok(batch.counts);
+    }
+    let row = sqlx::query(
+        "SELECT count(*) AS total, count(result) - coalesce(sum(is_error), 0) AS completed,
+             coalesce(sum(is_error), 0) AS failed FROM batch_lines WHERE batch = ?",
+    )
+    .bind(&batch.id)
+    .fetch_one(pool)
+    .await?;
+    Ok(Counts {
+        total: number(&row, "total")?,
+        completed: number(&row, "completed")?,
+        failed: number(&row, "failed")?,
+    })
+}
+
+/// Some lines in their order, from `first` on.
+pub async fn ended(
+    pool: &SqlitePool,
+    batch: &str,
+    (first, limit): (u32, u32),
+) -> Result<Vec<Ended>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT line, custom_id, result, is_error FROM batch_lines
+         WHERE batch = ? AND line >= ? ORDER BY line LIMIT ?",
+    )
+    .bind(batch)
+    .bind(i64::from(first))
+    .bind(i64::from(limit))
+    .fetch_all(pool)
+    .await?;
+    let read = |row: &SqliteRow| {
+        Ok(Ended {
+            number: line_number(row)?,
+            custom_id: row.try_get("custom_id")?,
+            result: row.try_get("result")?,
+            is_error: row.try_get("is_error")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// Stores the files and counts of an ended batch and lets its lines go.
+pub async fn close(
+    connection: &mut SqliteConnection,
+    id: &str,
+    (counts, output, errors): (Counts, Option<&str>, Option<&str>),
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE batches SET total = ?, completed = ?, failed = ?, output_file = ?, error_file = ?
+         WHERE id = ?",
+    )
+    .bind(to_sql(counts.total)?)
+    .bind(to_sql(counts.completed)?)
+    .bind(to_sql(counts.failed)?)
+    .bind(output)
+    .bind(errors)
+    .bind(id)
+    .execute(&mut *connection)
+    .await?;
+    let query = sqlx::query("DELETE FROM batch_lines WHERE batch = ?");
+    query.bind(id).execute(connection).await.map(drop)
+}

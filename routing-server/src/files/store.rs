@@ -1,0 +1,125 @@
+//! The table `files`.
+
+use crate::settlement::store::{number, to_sql};
+use cactus_protocol::Address;
+use sqlx::{Row, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
+
+/// A file as it is stored, without its bytes.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// Names it.
+    pub id: String,
+    /// What it is for: `batch` or `batch_output`.
+    pub purpose: String,
+    /// What its owner calls it.
+    pub filename: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Unix milliseconds.
+    pub created_ms: u64,
+    /// Unix milliseconds.
+    pub expires_ms: u64,
+}
+
+/// A part of a list, newest first.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Only what came before this one in time.
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: u32,
+}
+
+fn parse(row: &SqliteRow) -> Result<Stored, sqlx::Error> {
+    Ok(Stored {
+        id: row.try_get("id")?,
+        purpose: row.try_get("purpose")?,
+        filename: row.try_get("filename")?,
+        bytes: number(row, "bytes")?,
+        created_ms: number(row, "created_ms")?,
+        expires_ms: number(row, "expires_ms")?,
+    })
+}
+
+/// Stores a file; one with the same id is replaced.
+pub async fn insert(
+    executor: impl SqliteExecutor<'_>,
+    client: &Address,
+    file: &Stored,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT OR REPLACE INTO files (id, client, purpose, filename, bytes, created_ms, expires_ms)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(&file.id)
+    .bind(client.to_string())
+    .bind(&file.purpose)
+    .bind(&file.filename)
+    .bind(to_sql(file.bytes)?)
+    .bind(to_sql(file.created_ms)?)
+    .bind(to_sql(file.expires_ms)?)
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
+/// A client's file.
+pub async fn find(
+    pool: &SqlitePool,
+    client: &Address,
+    id: &str,
+) -> Result<Option<Stored>, sqlx::Error> {
+    let query = sqlx::query("SELECT * FROM files WHERE id = ? AND client = ?");
+    let row = query.bind(id).bind(client.to_string()).fetch_optional(pool).await?;
+    row.as_ref().map(parse).transpose()
+}
+
+/// A client's files, newest first; one more than the page holds when there are more.
+pub async fn list(
+    pool: &SqlitePool,
+    client: &Address,
+    (purpose, page): (Option<&str>, &Page),
+) -> Result<Vec<Stored>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM files WHERE client = ?1 AND (?2 IS NULL OR purpose = ?2)
+             AND (?3 IS NULL OR (created_ms, id) <
+                 (SELECT created_ms, id FROM files WHERE id = ?3 AND client = ?1))
+         ORDER BY created_ms DESC, id DESC LIMIT ?4",
+    )
+    .bind(client.to_string())
+    .bind(purpose)
+    .bind(page.after.as_deref())
+    .bind(i64::from(page.limit) + 1)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(parse).collect()
+}
+
+/// How many files a client has, and their bytes together.
+pub async fn used(pool: &SqlitePool, client: &Address) -> Result<(u64, u64), sqlx::Error> {
+    let row = sqlx::query(
+        "SELECT count(*) AS count, coalesce(sum(bytes), 0) AS bytes FROM files WHERE client = ?",
+    )
+    .bind(client.to_string())
+    .fetch_one(pool)
+    .await?;
+    Ok((number(&row, "count")?, number(&row, "bytes")?))
+}
+
+/// Removes a file's row, unless a batch that has not ended reads it.
+pub async fn forget(pool: &SqlitePool, id: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "DELETE FROM files WHERE id = ?1 AND NOT EXISTS
+             (SELECT 1 FROM batches WHERE input_file = ?1 AND is_final = 0)",
+    )
+    .bind(id)
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The ids of files whose time is over.
+pub async fn expired(pool: &SqlitePool, now_ms: u64) -> Result<Vec<String>, sqlx::Error> {
+    let query = sqlx::query_scalar("SELECT id FROM files WHERE expires_ms <= ?");
+    query.bind(to_sql(now_ms)?).fetch_all(pool).await
+}

@@ -1,0 +1,244 @@
+//! Receives an upload: a multipart form with a purpose and a file, streamed to disk while it
+//! comes. Nothing of it counts before its sender has proved who it is.
+
+use super::{Stored, UPLOAD_PREFIX, folder, fresh_id, insert, path, used};
+use crate::{
+    app::App,
+    auth::{self, Payer},
+    error::{ApiError, Invalid},
+    link::unix_ms,
+};
+use actix_multipart::{Field, Multipart, MultipartError};
+use actix_web::{
+    HttpRequest,
+    error::PayloadError,
+    web::{Bytes, Payload},
+};
+use cactus_protocol::{Address, Hash};
+use futures::{Stream, StreamExt};
+use sha3::{Digest, Sha3_256};
+use std::{
+    cell::RefCell,
+    path::PathBuf,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::{fs::File, io::AsyncWriteExt};
+
+/// What files may be for.
+const PURPOSE: &str = "batch";
+const MAX_PURPOSE_BYTES: usize = 64;
+const MAX_FILENAME_CHARS: usize = 200;
+const MAX_FIELDS: usize = 16;
+const HOUR_MS: u64 = 3_600_000;
+
+/// Receives a file and stores it for whoever sent it.
+///
+/// # Errors
+/// What is wrong with the sender, the form or the file; then nothing stays.
+pub async fn receive(
+    app: &App,
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<Stored, ApiError> {
+    let credentials = auth::read_credentials(app, request)?;
+    let wanted = "multipart/form-data with the fields `purpose` and `file`";
+    let kind = request.headers().get("content-type").and_then(|value| value.to_str().ok());
+    if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("multipart/form-data")) {
+        return Err(ApiError::MediaType { wanted });
+    }
+    // Whoever it claims to be: others' room is not touched before it has proved that.
+    check_room(app, &credentials.claimed_client()).await?;
+    let body = Hashed::new(payload);
+    let limits = &app.config.limits;
+    let time = Duration::from_millis(limits.file_ms);
+    let form = tokio::time::timeout(time, read_form(app, request, body.clone())).await;
+    let form = form.unwrap_or_else(|_| Err(unreadable("it did not come in time")));
+    if form.is_err() {
+        let rest = body.clone().discard(limits.file_bytes);
+        let _ = tokio::time::timeout(Duration::from_millis(limits.body_ms), rest).await;
+    }
+    let form = form?;
+    let payer = auth::prove(app, request, (credentials, body.finish().await?))?;
+    keep(app, &payer, form).await
+}
+
+async fn check_room(app: &App, client: &Address) -> Result<(), ApiError> {
+    let limits = &app.config.limits;
+    let (count, bytes) = used(&app.pool, client).await?;
+    if count < limits.files_per_payer && bytes < limits.file_bytes_per_payer {
+        return Ok(());
+    }
+    Err(ApiError::Conflict {
+        code: "too_many_files",
+        message: format!(
+            "an account has at most {} files and {} bytes here: delete some",
+            limits.files_per_payer, limits.file_bytes_per_payer
+        ),
+    })
+}
+
+/// A form whose file lies on disk. Dropping it removes the file.
+struct Form {
+    upload: Upload,
+    filename: String,
+    bytes: u64,
+}
+
+/// A file that is not yet anybody's.
+struct Upload(Option<PathBuf>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            // Left behind, it goes with the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn read_form(app: &App, request: &HttpRequest, body: Hashed) -> Result<Form, ApiError> {
+    let mut form = Multipart::new(request.headers(), body);
+    let (mut purpose, mut file) = (None, None);
+    for _ in 0..MAX_FIELDS {
+        let Some(field) = form.next().await else { break };
+        let mut field = field.map_err(|error| broken(&error))?;
+        let name = field.content_disposition().and_then(|d| d.get_name().map(str::to_owned));
+        match name.as_deref() {
+            Some("purpose") => purpose = Some(read_text(&mut field).await?),
+            Some("file") if file.is_none() => file = Some(write_file(app, field).await?),
+            _ => skip(&mut field).await?,
+        }
+    }
+    let wrong = |param, message: String| Err(Invalid::value(param, message).into());
+    match (purpose.as_deref(), file) {
+        (Some(PURPOSE), Some(form)) if form.bytes > 0 => Ok(form),
+        (Some(PURPOSE), _) => wrong("file", "there must be a file that is not empty".into()),
+        _ => wrong("purpose", format!("must be `{PURPOSE}`: nothing else is done with files")),
+    }
+}
+
+async fn read_text(field: &mut Field) -> Result<String, ApiError> {
+    let mut text = Vec::new();
+    while let Some(part) = field.next().await {
+        text.extend_from_slice(&part.map_err(|error| broken(&error))?);
+        if text.len() > MAX_PURPOSE_BYTES {
+            return Err(Invalid::value("purpose", "is too long").into());
+        }
+    }
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn skip(field: &mut Field) -> Result<(), ApiError> {
+    while let Some(part) = field.next().await {
+        part.map_err(|error| broken(&error))?;
+    }
+    Ok(())
+}
+
+async fn write_file(app: &App, mut field: Field) -> Result<Form, ApiError> {
+    let filename = field.content_disposition().and_then(|d| d.get_filename());
+    let filename = filename.unwrap_or("upload.jsonl");
+    let filename = filename.chars().filter(|c| !c.is_control()).take(MAX_FILENAME_CHARS).collect();
+    let name = format!("{UPLOAD_PREFIX}{}", hex::encode(rand::random::<[u8; 12]>()));
+    let place = folder(&app.config.data_dir).join(name);
+    let upload = Upload(Some(place.clone()));
+    let mut file = File::create_new(&place).await.map_err(disk)?;
+    let (limit, mut bytes) = (app.config.limits.file_bytes, 0_u64);
+    while let Some(part) = field.next().await {
+        let part = part.map_err(|error| broken(&error))?;
+        bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
+        if bytes > limit {
+            let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            return Err(ApiError::TooLarge { limit });
+        }
+        file.write_all(&part).await.map_err(disk)?;
+    }
+    // What an answer promises must survive a power cut.
+    file.sync_all().await.map_err(disk)?;
+    Ok(Form { upload, filename, bytes })
+}
+
+async fn keep(app: &App, payer: &Payer, mut form: Form) -> Result<Stored, ApiError> {
+    let client = payer.client();
+    check_room(app, &client).await?;
+    let created_ms = unix_ms();
+    let lifetime = app.config.limits.file_hours.saturating_mul(HOUR_MS);
+    let file = Stored {
+        id: fresh_id(),
+        purpose: PURPOSE.into(),
+        filename: form.filename,
+        bytes: form.bytes,
+        created_ms,
+        expires_ms: created_ms.saturating_add(lifetime),
+    };
+    let target = path(&app.config.data_dir, &file.id);
+    if let Some(upload) = &form.upload.0 {
+        tokio::fs::rename(upload, &target).await.map_err(disk)?;
+    }
+    form.upload.0 = Some(target);
+    insert(&app.pool, &client, &file).await?;
+    form.upload.0 = None;
+    Ok(file)
+}
+
+fn disk(error: std::io::Error) -> ApiError {
+    ApiError::Internal(anyhow::Error::new(error).context("write a file"))
+}
+
+fn broken(error: &MultipartError) -> ApiError {
+    unreadable(&error.to_string())
+}
+
+fn unreadable(reason: &str) -> ApiError {
+    ApiError::Invalid(Invalid {
+        code: "invalid_body",
+        param: None,
+        message: format!("the form cannot be read: {reason}"),
+    })
+}
+
+/// A body that is hashed while it is read: a signed request signs the hash.
+#[derive(Clone)]
+struct Hashed(Rc<RefCell<(Payload, Sha3_256)>>);
+
+impl Hashed {
+    fn new(payload: Payload) -> Self {
+        Self(Rc::new(RefCell::new((payload, Sha3_256::new()))))
+    }
+
+    /// Reads some of what is left and throws it away, so that its sender gets to read the answer.
+    async fn discard(mut self, most: u64) {
+        let mut left = most;
+        while let Some(Ok(part)) = self.next().await {
+            left = left.saturating_sub(u64::try_from(part.len()).unwrap_or(u64::MAX));
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Reads what the form left, and the hash of everything.
+    async fn finish(mut self) -> Result<Hash, ApiError> {
+        while let Some(part) = self.next().await {
+            part.map_err(|error| unreadable(&error.to_string()))?;
+        }
+        let hasher = self.0.borrow().1.clone();
+        Ok(Hash(hasher.finalize().into()))
+    }
+}
+
+impl Stream for Hashed {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let (payload, hasher) = &mut *self.0.borrow_mut();
+        let next = payload.poll_next_unpin(context);
+        if let Poll::Ready(Some(Ok(part))) = &next {
+            hasher.update(part);
+        }
+        next
+    }
+}
