@@ -2,9 +2,11 @@
 //! signs receipts. It opens no port, and knows the chain only through `cactus-ledger`.
 
 mod args;
+mod assignment;
 mod backoff;
 mod config;
 mod earnings;
+mod embed_job;
 mod enrollment;
 mod generate;
 mod handshake;
@@ -16,9 +18,11 @@ mod orchestrator;
 mod output;
 mod router_url;
 mod session;
+mod shelf;
 mod task_book;
 mod text_model;
 mod translate;
+mod vector_model;
 mod worker;
 
 pub use args::{Args, Command, GenerateArgs, LogFormat, RunArgs, Settings};
@@ -31,5 +35,7 @@ pub use link::{Link, LinkError, ServerCheck, ServerDoubt, Timing};
 pub use logging::start_logging;
 pub use orchestrator::{Orchestrator, run};
 pub use router_url::{BadRouterUrl, RouterUrl};
+pub use shelf::{ServedModel, Shelf};
 pub use text_model::TextModel;
-pub use worker::{GpuReading, Identity, Rejection, Shelf, Totals, Worker};
+pub use vector_model::VectorModel;
+pub use worker::{GpuReading, Identity, Rejection, Totals, Worker};

@@ -7,15 +7,19 @@ use crate::{
     enrollment::{self, EnrollError, Wanted},
     hardware::Hardware,
     link::{Link, ServerCheck, ServerDoubt},
-    text_model::TextModel,
-    worker::{GpuReading, Identity, Shelf, Worker},
+    shelf::{ServedModel, Shelf},
+    worker::{GpuReading, Identity, Worker},
 };
 use anyhow::Context;
-use cactus_inference::{LoadOptions, Model};
+use cactus_inference::{
+    EmbeddingModel, LoadOptions, Model,
+    load::{ModelKind, kind},
+};
 use cactus_ledger::{ConnectError, Ledger};
 use cactus_protocol::{Address, PublicKey, Scope};
 use std::{
     collections::{BTreeSet, HashSet},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,24 +41,33 @@ const CHAIN_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the node cannot start; the text says what to do.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut models: Vec<Arc<dyn TextModel>> = Vec::new();
+    let mut models = Vec::new();
     for folder in &config.models {
-        let options = LoadOptions {
-            threads: config.threads,
-            slots: usize::from(config.slots),
-            queue: usize::from(config.queue),
-            tokens_per_second_limit: config.tokens_per_second_limit,
-            ..LoadOptions::new(folder)
-        };
-        let model = spawn_blocking(move || Model::load(options)).await?;
-        let model = model.with_context(|| format!("cannot load {}", folder.display()))?;
-        let card = model.card();
-        tracing::info!(id = card.id, parameters = card.parameters, dtype = %card.dtype, context = card.context_length, "model loaded");
-        models.push(Arc::new(model));
+        models.push(load(&config, folder).await?);
     }
     let orchestrator = Orchestrator::start(config, models, shutdown).await?;
     orchestrator.finished().await;
     Ok(())
+}
+
+/// Loads a directory as what its configuration says that it is.
+async fn load(config: &Config, folder: &Path) -> anyhow::Result<ServedModel> {
+    let options = LoadOptions {
+        threads: config.threads,
+        slots: usize::from(config.slots),
+        queue: usize::from(config.queue),
+        tokens_per_second_limit: config.tokens_per_second_limit,
+        ..LoadOptions::new(folder)
+    };
+    let loading = spawn_blocking(move || match kind(&options.dir)? {
+        ModelKind::Chat => Model::load(options).map(|model| ServedModel::Text(Arc::new(model))),
+        ModelKind::Embedding => {
+            EmbeddingModel::load(options).map(|model| ServedModel::Vectors(Arc::new(model)))
+        }
+    });
+    let model = loading.await?.with_context(|| format!("cannot load {}", folder.display()))?;
+    tracing::info!(id = model.id(), revision = %model.revision(), "model loaded");
+    Ok(model)
 }
 
 /// A running node.
@@ -72,7 +85,7 @@ impl Orchestrator {
     /// do.
     pub async fn start(
         config: Config,
-        models: Vec<Arc<dyn TextModel>>,
+        models: Vec<ServedModel>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         config.check()?;
@@ -131,9 +144,9 @@ impl Orchestrator {
     }
 }
 
-fn check_models(models: &[Arc<dyn TextModel>]) -> anyhow::Result<()> {
+fn check_models(models: &[ServedModel]) -> anyhow::Result<()> {
     anyhow::ensure!(!models.is_empty(), "no model is loaded; give --model");
-    let ids: BTreeSet<&str> = models.iter().map(|model| model.card().id.as_str()).collect();
+    let ids: BTreeSet<&str> = models.iter().map(ServedModel::id).collect();
     anyhow::ensure!(
         ids.len() == models.len(),
         "two models have the same id; a model's id is the name of its directory"

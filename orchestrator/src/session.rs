@@ -2,8 +2,8 @@
 //! heartbeats. A task that may not send stops nobody else. It never outlives its tasks.
 
 use crate::{
+    assignment::Outlet,
     handshake::{Effect, Phase, Violation, step},
-    job::Outlet,
     link::{Link, LinkError, Socket, Timing, read},
     worker::Worker,
 };

@@ -1,14 +1,20 @@
 //! The seam to the inference engine: what a worker asks of a loaded model. It never loads one.
 
-use cactus_inference::{GenerateEvent, GenerateRequest, Load, Model, ModelCard, Overloaded};
-use cactus_protocol::Feature;
+use cactus_inference::{GenerateEvent, GenerateRequest, Load, Model, Overloaded};
+use cactus_protocol::{Feature, Hash};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// A model that answers chats. [`Model`] is the real one; tests have scripted ones.
+/// A model that answers chats: [`Model`] computes here, `RemoteModel` asks a server.
 pub trait TextModel: Send + Sync + 'static {
-    /// What is loaded.
-    fn card(&self) -> &ModelCard;
+    /// The name under which it is served.
+    fn id(&self) -> &str;
+
+    /// Merkle root of weights, tokenizer and template.
+    fn revision(&self) -> Hash;
+
+    /// Prompt and output together, in tokens.
+    fn context_length(&self) -> u32;
 
     /// What it can do beyond plain chat.
     fn features(&self) -> Vec<Feature>;
@@ -33,8 +39,16 @@ pub trait TextModel: Send + Sync + 'static {
 }
 
 impl TextModel for Model {
-    fn card(&self) -> &ModelCard {
-        Self::card(self)
+    fn id(&self) -> &str {
+        &self.card().id
+    }
+
+    fn revision(&self) -> Hash {
+        Hash(self.card().revision)
+    }
+
+    fn context_length(&self) -> u32 {
+        self.card().context_length
     }
 
     fn features(&self) -> Vec<Feature> {

@@ -2,24 +2,27 @@
 //! model. It never talks to a socket and never signs anything but its own receipts.
 
 use crate::{
-    job::{Job, JobParts},
+    assignment::{Assignment, Outlet, unix_milliseconds},
+    embed_job::EmbedJob,
+    job::Job,
+    shelf::{ServedModel, Shelf},
     task_book::TaskBook,
     text_model::TextModel,
     translate::engine_request,
+    vector_model::VectorModel,
 };
 use cactus_protocol::{
-    Address, ChatRequest, Feature, Hash, OutOfBounds, Price, PublicKey, Scope, SecretKey, Signed,
-    Work,
-    frame::{
-        Advert, Failure, HardwareReport, Heartbeat, Hello, ModelKind, ModelOffer, PROTOCOL_VERSION,
-        Task,
-    },
+    Address, Feature, OutOfBounds, Price, PublicKey, Scope, SecretKey, Signed, Work,
+    frame::{Failure, Heartbeat, Hello, PROTOCOL_VERSION, Task},
 };
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Who the node is: the keys and names that its signatures carry.
@@ -31,23 +34,6 @@ pub struct Identity {
     pub operator: Address,
     /// Signs hellos and receipts.
     pub node_key: SecretKey,
-}
-
-/// What the node sells.
-#[derive(Clone)]
-pub struct Shelf {
-    /// The loaded models; each id at most once.
-    pub models: Vec<Arc<dyn TextModel>>,
-    /// Octas per 1,000 tokens, for all of them.
-    pub price: Price,
-    /// How many tasks run at once.
-    pub slots: u16,
-    /// How many tasks may wait for a slot.
-    pub queue: u16,
-    /// Where the node says it is.
-    pub region: String,
-    /// What it runs on.
-    pub hardware: HardwareReport,
 }
 
 /// The state of the accelerators.
@@ -110,7 +96,7 @@ pub enum Rejection {
     #[error("the engine here does not serve {0:?}")]
     Unsupported(Vec<Feature>),
     /// The model makes something else than the task asks for.
-    #[error("the model does not make embeddings")]
+    #[error("the model makes something else than the task asks for")]
     OtherKind,
     /// Nobody can serve the request.
     #[error(transparent)]
@@ -178,7 +164,7 @@ impl Worker {
             server,
             operator: self.identity.operator,
             node: self.node(),
-            advert: self.advert(),
+            advert: self.shelf.advert(),
             hardware: self.shelf.hardware.clone(),
             software: concat!("cactus-orchestrator/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
@@ -192,32 +178,9 @@ impl Worker {
         Signed::new(hello, self.identity.scope, &self.identity.node_key)
     }
 
-    fn advert(&self) -> Advert {
-        let models = self.shelf.models.iter().map(|model| {
-            let card = model.card();
-            ModelOffer {
-                id: card.id.clone(),
-                revision: Hash(card.revision),
-                context_length: card.context_length,
-                price: self.shelf.price,
-                kind: ModelKind::Chat,
-                features: model.features(),
-            }
-        });
-        Advert {
-            models: models.collect(),
-            slots: self.shelf.slots,
-            queue: self.shelf.queue,
-            region: self.shelf.region.clone(),
-        }
-    }
-
     /// The load now. A draining node has no free slot.
     pub(crate) fn heartbeat(&self) -> Heartbeat {
-        let loads = self.shelf.models.iter().map(|model| model.current_load());
-        let (active, queued) = loads.fold((0usize, 0usize), |(active, queued), load| {
-            (active + load.active, queued + load.queued)
-        });
+        let (active, queued) = self.shelf.load();
         let active = u16::try_from(active).unwrap_or(u16::MAX);
         let free =
             if self.shutdown.is_cancelled() { 0 } else { self.shelf.slots.saturating_sub(active) };
@@ -229,14 +192,8 @@ impl Worker {
             kv_cache_milli: 0,
             gpu_celsius: gpu.celsius,
             gpu_memory_bytes: gpu.memory_bytes,
-            unavailable: self.unavailable(),
+            unavailable: self.shelf.unavailable(),
         }
-    }
-
-    /// Places in the advert of models whose engine is away.
-    fn unavailable(&self) -> Vec<u16> {
-        let models = (0..).zip(&self.shelf.models);
-        models.filter(|(_, model)| !model.is_available()).map(|(place, _)| place).collect()
     }
 
     /// Takes a task of `server` and starts it, or says why not.
@@ -248,41 +205,50 @@ impl Worker {
         server: Address,
         task: Task,
         cancel: CancellationToken,
-    ) -> Result<Job, Rejection> {
+    ) -> Result<Running, Rejection> {
         if self.shutdown.is_cancelled() {
             return Err(Rejection::Draining);
         }
         task.work.check()?;
-        let asked = self.shelf.price;
-        let mut models = self.shelf.models.iter();
-        let model = models
-            .find(|model| model.card().id == task.work.model())
-            .ok_or(Rejection::ModelNotLoaded)?;
-        if task.price.prompt < asked.prompt || task.price.output < asked.output {
-            let offered = task.price;
+        let model = self.shelf.find(task.work.model()).ok_or(Rejection::ModelNotLoaded)?;
+        let (offered, asked) = (task.price, self.shelf.price);
+        if offered.prompt < asked.prompt || offered.output < asked.output {
             return Err(Rejection::PriceTooLow { offered, asked });
         }
-        let request = engine_request(server, &task, servable(&task.work, model.as_ref())?);
+        let servable = servable(&task.work, model)?;
         let room = Arc::clone(&self.room).try_acquire_owned().map_err(|_| Rejection::Overloaded)?;
         let claim = self.book.claim(server, task.task_id).ok_or(Rejection::AlreadyTaken)?;
-        let parts = JobParts {
+        let assignment = Assignment {
             identity: self.identity.clone(),
-            model: Arc::clone(model),
+            revision: model.revision(),
             server,
-            task,
             claim,
             room,
             cancel,
             totals: Arc::clone(&self.totals),
             shutdown: self.shutdown.clone(),
+            started: Instant::now(),
+            started_ms: unix_milliseconds(),
+            task,
         };
-        Job::start(parts, request).map_err(|_| Rejection::Overloaded)
+        start(assignment, servable)
     }
 }
 
-/// The request, if this model serves it.
-fn servable<'a>(work: &'a Work, model: &dyn TextModel) -> Result<&'a ChatRequest, Rejection> {
-    let Work::Chat(request) = work else { return Err(Rejection::OtherKind) };
+/// A model that serves what a task asks for.
+enum Servable {
+    Chat(Arc<dyn TextModel>),
+    Embed(Arc<dyn VectorModel>),
+}
+
+fn servable(work: &Work, model: &ServedModel) -> Result<Servable, Rejection> {
+    let (request, model) = match (work, model) {
+        (Work::Chat(request), ServedModel::Text(model)) => (request, model),
+        (Work::Embed(_), ServedModel::Vectors(model)) => {
+            return Ok(Servable::Embed(Arc::clone(model)));
+        }
+        _ => return Err(Rejection::OtherKind),
+    };
     let features = model.features();
     let mut missing = request.needed_features();
     missing.retain(|needed| !features.contains(needed));
@@ -292,7 +258,39 @@ fn servable<'a>(work: &'a Work, model: &dyn TextModel) -> Result<&'a ChatRequest
     if !model.is_available() {
         return Err(Rejection::EngineAway);
     }
-    Ok(request)
+    Ok(Servable::Chat(Arc::clone(model)))
+}
+
+fn start(assignment: Assignment, servable: Servable) -> Result<Running, Rejection> {
+    match (servable, &assignment.task.work) {
+        (Servable::Chat(model), Work::Chat(request)) => {
+            let request = engine_request(assignment.server, &assignment.task, request);
+            let events = model.generate(request, assignment.cancel.clone());
+            let events = events.map_err(|_| Rejection::Overloaded)?;
+            Ok(Running::Chat(Job::new(assignment, events)))
+        }
+        (Servable::Embed(model), Work::Embed(request)) => {
+            let inputs = request.inputs.clone();
+            Ok(Running::Embed(EmbedJob::new(assignment, model, inputs)))
+        }
+        _ => Err(Rejection::OtherKind),
+    }
+}
+
+/// A task that was taken.
+pub(crate) enum Running {
+    Chat(Job),
+    Embed(EmbedJob),
+}
+
+impl Running {
+    /// Runs to the end; the last frame is `Done` or `Failed`.
+    pub(crate) async fn run(self, outlet: Outlet) {
+        match self {
+            Self::Chat(job) => job.run(outlet).await,
+            Self::Embed(job) => job.run(outlet).await,
+        }
+    }
 }
 
 impl Totals {

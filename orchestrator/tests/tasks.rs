@@ -189,9 +189,8 @@ async fn requests_that_cannot_be_served_fail_with_their_reason() {
 
 #[tokio::test]
 async fn what_the_engine_does_not_do_is_refused_so_that_another_node_may() {
-    let changes: [fn(&mut ChatRequest); 5] = [
+    let changes: [fn(&mut ChatRequest); 4] = [
         |r| r.prompt = Prompt::Text("say 1".into()),
-        |r| r.logprobs = Some(3),
         |r| r.response_format = ResponseFormat::JsonObject,
         |r| r.response_format = ResponseFormat::JsonSchema("{}".into()),
         |r| r.resume = vec![1],

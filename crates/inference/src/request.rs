@@ -278,6 +278,9 @@ pub enum GenerateError {
     /// The request's deadline passed while it was queued; try a node that is less busy.
     #[error("the deadline passed before the request could start")]
     DeadlineExceeded,
+    /// The engine cannot take a request now; try another node. The text is for the operator's log.
+    #[error("the engine cannot take the request: {0}")]
+    Unavailable(String),
     /// The request needs more memory than this node keeps for sequences; try a larger node.
     #[error("the request needs more memory than this node has")]
     OutOfMemory,

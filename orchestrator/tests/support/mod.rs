@@ -5,15 +5,18 @@
 
 mod model;
 mod router;
+mod vectors;
 
 pub use model::ScriptedModel;
-pub use router::{FakeRouter, SCOPE, SERVER, challenge, welcome};
+pub use router::{FakeLink, FakeRouter, SCOPE, SERVER, challenge, welcome};
+pub use vectors::{ScriptedVectors, vector};
 
 use cactus_orchestrator::{
-    GpuReading, Identity, Link, ServerCheck, ServerDoubt, Shelf, TextModel, Timing, Worker,
+    GpuReading, Identity, Link, ServedModel, ServerCheck, ServerDoubt, Shelf, TextModel, Timing,
+    Worker,
 };
 use cactus_protocol::{
-    ChatMessage, ChatRequest, Octas, Price, Role, Sampling, SecretKey, TaskId, Work,
+    ChatMessage, ChatRequest, EmbedRequest, Octas, Price, Role, Sampling, SecretKey, TaskId, Work,
     frame::{HardwareReport, Task},
 };
 use std::{sync::Arc, time::Duration};
@@ -81,7 +84,10 @@ impl Node {
             node_key: SecretKey::from_seed(&[2; 32]),
         };
         let shelf = Shelf {
-            models: vec![Arc::clone(&model) as Arc<dyn TextModel>],
+            models: vec![
+                ServedModel::Text(Arc::clone(&model) as Arc<dyn TextModel>),
+                ServedModel::Vectors(Arc::new(ScriptedVectors)),
+            ],
             price: PRICE,
             slots: setup.slots,
             queue: setup.queue,
@@ -129,6 +135,13 @@ pub fn task(number: u8, script: &str) -> Task {
         credits: 1000,
         cache_scope: 0,
     }
+}
+
+/// A task for the scripted embedding model.
+pub fn embed_task(number: u8, inputs: &[&str]) -> Task {
+    let inputs = inputs.iter().map(|&text| text.to_owned()).collect();
+    let work = Work::Embed(EmbedRequest { model: "vectors".into(), inputs });
+    Task { work, ..task(number, "") }
 }
 
 /// The same task with a change to what it asks.

@@ -2,11 +2,10 @@
 //! them when the test releases it, `fail`, `refuse`, `crash` and `miscount` misbehave.
 
 use cactus_inference::{
-    FinishReason, GenerateError, GenerateEvent, GenerateRequest, Load, ModelCard, Overloaded,
-    Prompt, WeightType,
+    FinishReason, GenerateError, GenerateEvent, GenerateRequest, Load, Overloaded, Prompt,
 };
 use cactus_orchestrator::TextModel;
-use cactus_protocol::Feature;
+use cactus_protocol::{Feature, Hash};
 use std::{
     sync::{
         Arc,
@@ -18,7 +17,6 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub struct ScriptedModel {
-    card: ModelCard,
     /// One permit lets one waiting sequence produce one token.
     pub releases: Arc<Semaphore>,
     /// Sequences that run.
@@ -32,13 +30,6 @@ pub struct ScriptedModel {
 impl ScriptedModel {
     pub fn new() -> Self {
         Self {
-            card: ModelCard {
-                id: "scripted".into(),
-                revision: [9; 32],
-                dtype: WeightType::F32,
-                context_length: 4096,
-                parameters: 1,
-            },
             releases: Arc::new(Semaphore::new(0)),
             active: Arc::new(watch::Sender::new(0)),
             produced: Arc::default(),
@@ -58,12 +49,20 @@ impl ScriptedModel {
 }
 
 impl TextModel for ScriptedModel {
-    fn card(&self) -> &ModelCard {
-        &self.card
+    fn id(&self) -> &str {
+        "scripted"
+    }
+
+    fn revision(&self) -> Hash {
+        Hash([9; 32])
+    }
+
+    fn context_length(&self) -> u32 {
+        4096
     }
 
     fn features(&self) -> Vec<Feature> {
-        vec![Feature::TokenIds]
+        vec![Feature::TokenIds, Feature::Logprobs]
     }
 
     fn is_available(&self) -> bool {
