@@ -79,34 +79,44 @@ module cactus::config {
     const APPEAL_SECONDS: u64 = 15;
     const MAX_POOL_SECONDS: u64 = 16;
     const REWARD_CLAIM_SECONDS: u64 = 17;
+    const WITHDRAWAL_DELAY_SECONDS: u64 = 18;
+    const REVIEW_SECONDS: u64 = 19;
+    const ACCUSER_BOND_BPS: u64 = 20;
+    const ACCUSER_COOLDOWN_SECONDS: u64 = 21;
 
     const NAMES: vector<vector<u8>> = vector[
         b"min_stake", b"min_server_bond", b"unbonding_seconds", b"server_fee_bps", b"treasury_fee_bps",
         b"quality_floor_bps", b"max_task_seconds", b"slash_bounty_cap_bps", b"parameter_delay_seconds",
         b"channel_close_seconds", b"max_channel_seconds",
         b"accuser_bond", b"case_slash_bps", b"response_seconds", b"vote_seconds", b"appeal_seconds",
-        b"max_pool_seconds", b"reward_claim_seconds"
+        b"max_pool_seconds", b"reward_claim_seconds",
+        b"withdrawal_delay_seconds", b"review_seconds", b"accuser_bond_bps", b"accuser_cooldown_seconds"
     ];
     // Stakes and bonds in octas: 1 APT. Seven days to unbond, one hour for a task, one day for a change. One day to
     // close a channel, which lives for 30 days at most unless extended. 0.1 APT to accuse, half of the stake at risk,
-    // and a day each to answer, to vote, to reveal and to appeal. 90 days for a pool, 30 to claim its rewards.
+    // and a day each to answer, to vote, to reveal and to appeal. 90 days for a pool, 30 to claim its rewards. Five
+    // minutes between asking for a withdrawal and getting it, an hour to review a delivery. An accuser puts up at least
+    // half a per cent of what its case holds back, and after one that came to nothing it waits for a day.
     const DEFAULTS: vector<u64> = vector[
         100000000, 100000000, 604800, 500, 100, 8000, 3600, 1000, 86400,
         86400, 2592000,
         10000000, 5000, 86400, 86400, 86400,
-        7776000, 2592000
+        7776000, 2592000,
+        300, 3600, 50, 86400
     ];
     const MINIMA: vector<u64> = vector[
         1000000, 1000000, 3600, 0, 0, 5000, 60, 0, 3600,
         600, 86400,
         100000, 100, 600, 600, 600,
-        86400, 86400
+        86400, 86400,
+        60, 300, 0, 0
     ];
     const MAXIMA: vector<u64> = vector[
         100000000000000, 100000000000000, 5184000, 2000, 1000, 10000, 86400, 5000, 2592000,
         86400, 31536000,
         10000000000000, 10000, 604800, 604800, 604800,
-        63072000, 31536000
+        63072000, 31536000,
+        86400, 604800, 2000, 2592000
     ];
 
     //
@@ -415,6 +425,18 @@ module cactus::config {
         (get(RESPONSE_SECONDS), get(VOTE_SECONDS), get(APPEAL_SECONDS))
     }
 
+    /// The least share of what a case holds back that its accuser puts up.
+    package fun accuser_bond_bps(): u64 acquires Parameters { get(ACCUSER_BOND_BPS) }
+
+    /// How long an accuser accuses no one after a case of its that was rejected or lapsed.
+    package fun accuser_cooldown_seconds(): u64 acquires Parameters { get(ACCUSER_COOLDOWN_SECONDS) }
+
+    /// How long a client waits between asking for a withdrawal and getting it.
+    package fun withdrawal_delay_seconds(): u64 acquires Parameters { get(WITHDRAWAL_DELAY_SECONDS) }
+
+    /// How long server and client have, at least, to object to a delivery.
+    package fun review_seconds(): u64 acquires Parameters { get(REVIEW_SECONDS) }
+
     /// The longest that a pool may last.
     package fun max_pool_seconds(): u64 acquires Parameters { get(MAX_POOL_SECONDS) }
 
@@ -475,6 +497,13 @@ module cactus::config {
     #[test_only]
     public fun pause_all_for_test() acquires Parameters {
         Parameters[@cactus].paused = PAUSE_ALL;
+    }
+
+    #[test_only]
+    public fun set_for_test(name: vector<u8>, value: u64) acquires Parameters {
+        let parameter = index_of(&string::utf8(name));
+        assert!(value >= MINIMA[parameter] && value <= MAXIMA[parameter], 0);
+        Parameters[@cactus].values[parameter] = value;
     }
 
     #[test_only]

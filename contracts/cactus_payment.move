@@ -1,96 +1,84 @@
-/// Clients' balances and tasks: money is locked before the first token and leaves once, after the last.
+/// What clients, servers and orchestrators do with clients' money: deposits and withdrawals, orders and tasks. Holds no
+/// money itself: `client_account` does, and `settlement` divides it.
 ///
-/// A task is `Assigned` until it is `Settled` or `Refunded`, both final. Everything about a client lives at the
-/// client's address, so tasks of different clients touch disjoint state.
+/// Money is locked before the first token of an answer and leaves once, after the last. A client announces each
+/// withdrawal, so that a server may begin to work before its lock is on the chain: what was free and not requested when
+/// the server looked cannot be gone within the withdrawal delay.
 module cactus::payment {
     use std::error;
     use std::signer;
     use aptos_std::ed25519;
-    use aptos_std::table::{Self, Table};
     use aptos_framework::account;
     use aptos_framework::chain_id;
     use aptos_framework::event;
-    use aptos_framework::fungible_asset::{Self, FungibleAsset};
     use aptos_framework::timestamp;
+    use cactus::client_account;
     use cactus::config;
     use cactus::delegation;
-    use cactus::escrow::{Self, BalanceView, Escrow};
+    use cactus::escrow::BalanceView;
     use cactus::pricing;
-    use cactus::reputation;
     use cactus::server_registry;
+    use cactus::settlement;
     use cactus::stake;
     use cactus::task::{Self, Task, TaskView};
-    use cactus::treasury;
-    use cactus::vault;
 
     //
     // Errors
     //
 
-    /// The client never deposited.
-    const ENO_ACCOUNT: u64 = 1;
-    /// The client's available balance is smaller than the amount.
-    const EINSUFFICIENT_BALANCE: u64 = 2;
-    /// The amount must not be zero.
-    const EZERO_AMOUNT: u64 = 3;
-    /// Ids and hashes must be 32 bytes.
-    const EBAD_LENGTH: u64 = 4;
     /// The order has expired.
-    const EORDER_EXPIRED: u64 = 5;
+    const EORDER_EXPIRED: u64 = 1;
     /// The lock is above the order's maximum per task.
-    const EOVER_TASK_MAXIMUM: u64 = 6;
-    /// The order's total would be exceeded.
-    const EOVER_ORDER_TOTAL: u64 = 7;
+    const EOVER_TASK_MAXIMUM: u64 = 2;
     /// The public key is not the client's.
-    const EWRONG_CLIENT_KEY: u64 = 8;
+    const EWRONG_CLIENT_KEY: u64 = 3;
     /// The client did not sign this order.
-    const EBAD_SIGNATURE: u64 = 9;
-    /// The client had a task of this id already.
-    const ETASK_EXISTS: u64 = 10;
+    const EBAD_SIGNATURE: u64 = 4;
     /// The deadline has passed or is further away than a task may take.
-    const EBAD_DEADLINE: u64 = 11;
+    const EBAD_DEADLINE: u64 = 5;
     /// There is no such fault.
-    const EBAD_FAULT: u64 = 12;
+    const EBAD_FAULT: u64 = 6;
     /// The orchestrator's bond is below the minimum.
-    const ESTAKE_TOO_SMALL: u64 = 13;
-    /// The client has no task of this id.
-    const ETASK_NOT_FOUND: u64 = 14;
+    const ESTAKE_TOO_SMALL: u64 = 7;
     /// The task belongs to another server.
-    const ENOT_TASK_SERVER: u64 = 15;
+    const ENOT_TASK_SERVER: u64 = 8;
     /// The task is settled or refunded already.
-    const ETASK_FINAL: u64 = 16;
-    /// The task's deadline has passed.
-    const ETOO_LATE: u64 = 17;
+    const ETASK_FINAL: u64 = 9;
+    /// The task's deadline, or its review, is over.
+    const ETOO_LATE: u64 = 10;
     /// The task's deadline has not passed yet.
-    const ENOT_EXPIRED: u64 = 18;
+    const ENOT_EXPIRED: u64 = 11;
     /// The lists differ in length, or have no or more than 100 entries.
-    const EBAD_BATCH: u64 = 19;
+    const EBAD_BATCH: u64 = 12;
+    /// The task belongs to another orchestrator.
+    const ENOT_TASK_ORCHESTRATOR: u64 = 13;
+    /// The task is delivered already.
+    const EDELIVERED: u64 = 14;
+    /// The task is not delivered.
+    const ENOT_DELIVERED: u64 = 15;
+    /// The task's review is not over yet.
+    const EUNDER_REVIEW: u64 = 16;
+    /// A case holds the task until it is closed.
+    const EDISPUTED: u64 = 17;
 
     //
     // Constants
     //
 
-    const FAULT_PROVIDER: u8 = 1;
-    const FAULT_USER: u8 = 2;
-    const FAULT_NOBODY: u8 = 3;
-
-    const ID_BYTES: u64 = 32;
     const MAX_BATCH: u64 = 100;
+
+    // Why a batch passed over a task.
+    const SKIPPED_UNKNOWN: u8 = 1;
+    const SKIPPED_FOREIGN: u8 = 2;
+    const SKIPPED_FINAL: u8 = 3;
+    const SKIPPED_DISPUTED: u8 = 4;
+    const SKIPPED_LATE: u8 = 5;
+    const SKIPPED_UNSOUND: u8 = 6;
+    const NOT_SKIPPED: u8 = 0;
 
     //
     // Structs
     //
-
-    /// One client's money and tasks. At the client's address, for ever.
-    enum ClientAccount has key {
-        V1 {
-            escrow: Escrow,
-            /// Octas locked or settled, by order id.
-            orders: Table<vector<u8>, u64>,
-            /// By task id; never removed, so no id is used twice.
-            tasks: Table<vector<u8>, Task>,
-        }
-    }
 
     /// What a client signs: the server may lock up to `max_per_task` octas for a task and `max_total` in all.
     struct Order has drop {
@@ -103,27 +91,9 @@ module cactus::payment {
         expires_seconds: u64,
     }
 
-    /// What a server reports of a task's work.
-    struct Work has drop {
-        prompt_tokens: u64,
-        output_tokens: u64,
-        compute_ms: u64,
-        receipt_hash: vector<u8>,
-    }
-
     //
     // Events
     //
-
-    #[event]
-    enum Deposited has drop, store {
-        V1 { client: address, octas: u64, available: u64 }
-    }
-
-    #[event]
-    enum Withdrawn has drop, store {
-        V1 { client: address, octas: u64, available: u64 }
-    }
 
     #[event]
     enum TaskCreated has drop, store {
@@ -142,7 +112,8 @@ module cactus::payment {
     }
 
     #[event]
-    enum TaskSettled has drop, store {
+    /// The orchestrator put its delivery on record; unless someone objects, it is paid for after the review.
+    enum TaskDelivered has drop, store {
         V1 {
             client: address,
             task_id: vector<u8>,
@@ -152,30 +123,21 @@ module cactus::payment {
             output_tokens: u64,
             compute_ms: u64,
             receipt_hash: vector<u8>,
-            orchestrator_octas: u64,
-            server_fee_octas: u64,
-            treasury_fee_octas: u64,
-            refund_octas: u64,
+            review_until_seconds: u64,
         }
     }
 
     #[event]
-    /// A batch passed over this task because it could no longer be settled.
+    /// A case holds the task until it is closed.
+    enum TaskDisputed has drop, store {
+        V1 { client: address, task_id: vector<u8>, case: address, party: address }
+    }
+
+    #[event]
+    /// A batch passed over this entry. `reason`: 1 there is no such task, 2 it is of another server, 3 it is final,
+    /// 4 disputed, 5 overdue, 6 the report is unsound (a hash that is not 32 bytes, or too many tokens).
     enum TaskSkipped has drop, store {
-        V1 { client: address, task_id: vector<u8>, server: address }
-    }
-
-    #[event]
-    enum TaskRefunded has drop, store {
-        V1 {
-            client: address,
-            task_id: vector<u8>,
-            server: address,
-            orchestrator: address,
-            fault: u8,
-            expired: bool,
-            refund_octas: u64,
-        }
+        V1 { client: address, task_id: vector<u8>, server: address, reason: u8 }
     }
 
     //
@@ -183,65 +145,65 @@ module cactus::payment {
     //
 
     #[view]
-    /// The client's balance here; zero if it never deposited.
-    public fun balance(client: address): BalanceView acquires ClientAccount {
-        if (exists<ClientAccount>(client)) ClientAccount[client].escrow.view() else escrow::empty()
-    }
+    /// The client's balance here and what it has asked to take back; zero if it never deposited.
+    public fun balance(client: address): BalanceView { client_account::balance(client) }
 
     #[view]
     /// All about a task; all zero if there is none.
-    public fun task(client: address, task_id: vector<u8>): TaskView acquires ClientAccount {
-        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) return task::unknown();
-        ClientAccount[client].tasks.borrow(task_id).view()
+    public fun task(client: address, task_id: vector<u8>): TaskView {
+        if (client_account::has_task(client, task_id)) client_account::task(client, task_id).view() else task::unknown()
     }
 
     #[view]
     /// Octas locked or settled under an order; refunds are given back.
-    public fun order_used(client: address, order_id: vector<u8>): u64 acquires ClientAccount {
-        if (!exists<ClientAccount>(client)) return 0;
-        *ClientAccount[client].orders.borrow_with_default(order_id, &0)
-    }
+    public fun order_used(client: address, order_id: vector<u8>): u64 { client_account::order_used(client, order_id) }
 
     #[view]
     /// What the client's vault really holds, in octas: available plus locked.
-    public fun vault_balance(client: address): u64 acquires ClientAccount {
-        if (exists<ClientAccount>(client)) ClientAccount[client].escrow.vault_balance() else 0
-    }
+    public fun vault_balance(client: address): u64 { client_account::vault_balance(client) }
 
     //
-    // Entry functions
+    // Entry functions: balances
     //
 
     /// A client puts `amount` octas of its own into escrow.
     ///
     /// Aborts if deposits are paused, the amount is zero, or the client holds less.
-    public entry fun deposit(client: &signer, amount: u64) acquires ClientAccount {
+    public entry fun deposit(client: &signer, amount: u64) {
         config::assert_may_deposit();
-        let address = signer::address_of(client);
-        if (!exists<ClientAccount>(address)) {
-            move_to(client, ClientAccount::V1 {
-                escrow: escrow::create(), orders: table::new(), tasks: table::new(),
-            });
-        };
-        let escrow = &mut ClientAccount[address].escrow;
-        escrow.deposit(client, amount);
-        event::emit(Deposited::V1 { client: address, octas: amount, available: escrow.available() });
+        client_account::deposit(client, amount);
     }
 
-    /// A client takes `amount` octas that no task locks back into its primary store. Never paused.
+    /// A client announces that it wants `amount` octas back. Nothing moves: what it asked for can still be locked by
+    /// tasks, and is paid by `withdraw` once the delay `withdrawal_delay_seconds` has passed. There is one request per
+    /// client: a second one replaces the amount and starts the delay anew. Never paused.
     ///
-    /// Aborts if the amount is zero or more than is available.
-    public entry fun withdraw(client: &signer, amount: u64) acquires ClientAccount {
-        assert!(amount > 0, error::invalid_argument(EZERO_AMOUNT));
-        let client = signer::address_of(client);
-        let escrow = &mut borrow_account(client).escrow;
-        assert!(amount <= escrow.available(), error::invalid_argument(EINSUFFICIENT_BALANCE));
-        escrow.withdraw(client, amount);
-        event::emit(Withdrawn::V1 { client, octas: amount, available: escrow.available() });
+    /// Aborts if the client never deposited, the amount is zero, or it is more than the client has, locked or not.
+    public entry fun request_withdraw(client: &signer, amount: u64) {
+        client_account::request_withdrawal(signer::address_of(client), amount);
     }
+
+    /// A client takes back what it announced into its primary store, or as much of it as no task locks. The request is
+    /// then over, paid in full or not. Never paused.
+    ///
+    /// Aborts if the client never deposited, there is no request, the delay is not over, or tasks lock everything.
+    public entry fun withdraw(client: &signer) {
+        client_account::withdraw(signer::address_of(client));
+    }
+
+    /// A client takes its announcement back. Nothing moves. Never paused.
+    ///
+    /// Aborts if the client never deposited or there is no request.
+    public entry fun cancel_withdraw(client: &signer) {
+        client_account::cancel_withdrawal(signer::address_of(client));
+    }
+
+    //
+    // Entry functions: tasks
+    //
 
     /// An authorised server locks `lock` octas of a client's balance for a task, on the strength of an order that the
-    /// client signed for this server and chain.
+    /// client signed for this server and chain. What the client has asked to take back can be locked too.
     ///
     /// Aborts if new tasks are paused; the server is not authorised; the operator is not registered, whitelisted and
     /// sufficiently bonded with this node validated; an id is not 32 bytes; the lock is zero or above what the order
@@ -253,7 +215,7 @@ module cactus::payment {
         order_id: vector<u8>, max_total: u64, max_per_task: u64, expires_seconds: u64, signature: vector<u8>,
         task_id: vector<u8>, orchestrator: address, node_public_key: vector<u8>,
         lock: u64, prompt_price: u64, output_price: u64, deadline_seconds: u64,
-    ) acquires ClientAccount {
+    ) {
         config::assert_may_create_task();
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
@@ -267,41 +229,73 @@ module cactus::payment {
         verify(order, client_public_key, signature);
         assert!(lock <= max_per_task, error::invalid_argument(EOVER_TASK_MAXIMUM));
 
-        reserve(client, order_id, max_total, lock);
+        client_account::lock(client, order_id, max_total, lock);
         let task = task::new(server, orchestrator, order_id, lock, prompt_price, output_price, deadline_seconds);
-        add_task(client, task_id, task);
+        client_account::add_task(client, task_id, task);
         event::emit(TaskCreated::V1 {
             client, task_id, server, orchestrator, node_public_key, order_id, lock, prompt_price, output_price,
             deadline_seconds,
         });
     }
 
-    /// The task's server reports the work that it verified: the orchestrator and the server are paid, the treasury's
-    /// share accrues, and the rest of the lock becomes available to the client again. Never paused.
+    /// The task's orchestrator puts its delivery on record, which it does when the server is silent. Nothing moves yet:
+    /// until the deadline, and for `review_seconds` at least, the server may still complete or fail the task, and
+    /// server or client may have a case decide; then `release_expired` pays. Never paused.
     ///
-    /// Aborts if the server is not authorised or not the task's, there is no such task, it is final, its deadline has
-    /// passed, the receipt hash is not 32 bytes, or there are too many tokens.
+    /// Aborts if there is no such task, it is of another orchestrator, it is delivered, disputed or final, its deadline
+    /// has passed, the receipt hash is not 32 bytes, or there are too many tokens.
+    public entry fun deliver_task(
+        operator: &signer, client: address, task_id: vector<u8>,
+        prompt_tokens: u64, output_tokens: u64, compute_ms: u64, receipt_hash: vector<u8>,
+    ) {
+        let task = live_task(client, task_id);
+        let orchestrator = signer::address_of(operator);
+        assert!(task.orchestrator() == orchestrator, error::permission_denied(ENOT_TASK_ORCHESTRATOR));
+        assert!(task.is_assigned(), error::invalid_state(EDELIVERED));
+        let (now, deadline_seconds) = (timestamp::now_seconds(), task.deadline_seconds());
+        assert!(now <= deadline_seconds, error::invalid_state(ETOO_LATE));
+        let work = task::report(prompt_tokens, output_tokens, compute_ms, receipt_hash);
+        // An early delivery must not shorten the time that the server has.
+        let review_until_seconds = now + config::review_seconds();
+        if (review_until_seconds < deadline_seconds) review_until_seconds = deadline_seconds;
+        let server = task.server();
+        task.deliver(work, review_until_seconds);
+        client_account::update_task(client, task_id, task);
+        event::emit(TaskDelivered::V1 {
+            client, task_id, server, orchestrator, prompt_tokens, output_tokens, compute_ms, receipt_hash,
+            review_until_seconds,
+        });
+    }
+
+    /// The task's server reports the work that it verified: the orchestrator and the server are paid, the treasury's
+    /// share accrues, and the rest of the lock becomes available to the client again. What the orchestrator delivered on
+    /// chain does not bind the server. Never paused.
+    ///
+    /// Aborts if the server is not authorised or not the task's, there is no such task, it is final or disputed, its
+    /// deadline has passed, or its review if it is delivered, the receipt hash is not 32 bytes, or there are too many
+    /// tokens.
     public entry fun complete_task(
         server: &signer, client: address, task_id: vector<u8>,
         prompt_tokens: u64, output_tokens: u64, compute_ms: u64, receipt_hash: vector<u8>,
-    ) acquires ClientAccount {
+    ) {
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
-        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
-        assert!(timestamp::now_seconds() <= task.deadline_seconds(), error::invalid_state(ETOO_LATE));
-        settle(server, client, task_id, Work { prompt_tokens, output_tokens, compute_ms, receipt_hash });
+        let task = live_task(client, task_id);
+        assert!(timestamp::now_seconds() <= task.settle_until_seconds(), error::invalid_state(ETOO_LATE));
+        assert!(task.server() == server, error::permission_denied(ENOT_TASK_SERVER));
+        let work = task::report(prompt_tokens, output_tokens, compute_ms, receipt_hash);
+        settlement::pay(client, task_id, task, work);
     }
 
-    /// `complete_task` for many tasks of one server: the `i`th entries of the lists make one. A task that is final or
-    /// overdue is passed over with the event `TaskSkipped`, so that no one can spoil a batch by a refund. Never paused.
+    /// `complete_task` for many tasks of one server: the `i`th entries of the lists make one. What cannot be settled is
+    /// passed over with the event `TaskSkipped`, which says why, so that no entry can spoil the others. Never paused.
     ///
-    /// Aborts if the server is not authorised, the lists differ in length or have no or more than 100 entries, there is
-    /// no such task, one is of another server, a receipt hash is not 32 bytes, or there are too many tokens.
+    /// Aborts if the server is not authorised, or the lists differ in length or have no or more than 100 entries.
     public entry fun complete_tasks(
         server: &signer, clients: vector<address>, task_ids: vector<vector<u8>>,
         prompt_tokens: vector<u64>, output_tokens: vector<u64>, compute_ms: vector<u64>,
         receipt_hashes: vector<vector<u8>>,
-    ) acquires ClientAccount {
+    ) {
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
         let count = clients.length();
@@ -313,110 +307,105 @@ module cactus::payment {
         let i = 0;
         while (i < count) {
             let (client, task_id) = (clients[i], task_ids[i]);
-            if (may_settle(client, task_id)) {
-                settle(server, client, task_id, Work {
-                    prompt_tokens: prompt_tokens[i], output_tokens: output_tokens[i], compute_ms: compute_ms[i],
-                    receipt_hash: receipt_hashes[i],
-                });
-            } else event::emit(TaskSkipped::V1 { client, task_id, server });
+            let reason = reason_to_skip(server, client, task_id);
+            if (reason == NOT_SKIPPED && !task::may_report(prompt_tokens[i], output_tokens[i], &receipt_hashes[i])) {
+                reason = SKIPPED_UNSOUND;
+            };
+            if (reason == NOT_SKIPPED) {
+                let work = task::report(prompt_tokens[i], output_tokens[i], compute_ms[i], receipt_hashes[i]);
+                settlement::pay(client, task_id, client_account::task(client, task_id), work);
+            } else event::emit(TaskSkipped::V1 { client, task_id, server, reason });
             i += 1;
         };
     }
 
     /// The task's server gives the whole lock back to the client and says whose fault it was: the provider's (1), the
-    /// user's (2) or nobody's (3). Never paused. The word of a server that is no longer authorised counts for nothing.
+    /// user's (2) or nobody's (3). It may do so at any time unless the task is delivered, then until the review is over.
+    /// Never paused. The word of a server that is no longer authorised counts for nothing.
     ///
-    /// Aborts if there is no such fault or task, the task is final, or it belongs to another server.
-    public entry fun fail_task(
-        server: &signer, client: address, task_id: vector<u8>, fault: u8
-    ) acquires ClientAccount {
-        assert!(
-            fault >= FAULT_PROVIDER && fault <= FAULT_NOBODY,
-            error::invalid_argument(EBAD_FAULT)
-        );
-        let server = signer::address_of(server);
-        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
-        assert!(task.server() == server, error::permission_denied(ENOT_TASK_SERVER));
-        refund(client, task_id, fault, false);
+    /// Aborts if there is no such fault or task, the task is final or disputed, it belongs to another server, or it is
+    /// delivered and its review is over.
+    public entry fun fail_task(server: &signer, client: address, task_id: vector<u8>, fault: u8) {
+        assert!(settlement::is_fault(fault), error::invalid_argument(EBAD_FAULT));
+        let task = live_task(client, task_id);
+        assert!(task.server() == signer::address_of(server), error::permission_denied(ENOT_TASK_SERVER));
+        let late = task.is_delivered() && timestamp::now_seconds() > task.settle_until_seconds();
+        assert!(!late, error::invalid_state(ETOO_LATE));
+        settlement::refund(client, task_id, task, fault);
     }
 
-    /// Anyone gives the whole lock of an overdue task back to its client. Counts as the provider's failure, unless the
-    /// server lost its authorisation and could not have settled. Never paused.
+    /// Anyone gives the whole lock of an overdue task that nobody delivered back to its client. Counts as idle, and
+    /// against no one: whether orchestrator or server was silent cannot be known. Never paused.
     ///
-    /// Aborts if there is no such task, it is final, or its deadline has not passed.
-    public entry fun refund_expired(_anyone: &signer, client: address, task_id: vector<u8>) acquires ClientAccount {
-        let task = borrow_assigned(&mut borrow_account(client).tasks, task_id);
+    /// Aborts if there is no such task, it is delivered, disputed or final, or its deadline has not passed.
+    public entry fun refund_expired(_anyone: &signer, client: address, task_id: vector<u8>) {
+        let task = live_task(client, task_id);
+        assert!(task.is_assigned(), error::invalid_state(EDELIVERED));
         assert!(timestamp::now_seconds() > task.deadline_seconds(), error::invalid_state(ENOT_EXPIRED));
-        refund(client, task_id, FAULT_PROVIDER, true);
+        settlement::refund_idle(client, task_id, task);
+    }
+
+    /// Anyone has a delivered task paid whose review is over and to which no one objected: for what was delivered, by
+    /// the same formula as ever, and never more than the lock. Never paused.
+    ///
+    /// Aborts if there is no such task, it is not delivered, disputed or final, or its review is not over.
+    public entry fun release_expired(_anyone: &signer, client: address, task_id: vector<u8>) {
+        let task = live_task(client, task_id);
+        assert!(task.is_delivered(), error::invalid_state(ENOT_DELIVERED));
+        assert!(timestamp::now_seconds() > task.settle_until_seconds(), error::invalid_state(EUNDER_REVIEW));
+        settlement::pay(client, task_id, task, task.delivered());
     }
 
     //
     // For the other modules
     //
 
-    /// A task's orchestrator and what the task took from its client for good; nobody and nothing if there is no task.
-    package fun orchestrator_and_charge(client: address, task_id: vector<u8>): (address, u64) acquires ClientAccount {
-        if (!exists<ClientAccount>(client) || !ClientAccount[client].tasks.contains(task_id)) return (@0x0, 0);
-        let task = ClientAccount[client].tasks.borrow(task_id);
-        (task.orchestrator(), task.charged())
+    /// Whether `party` is the client or the server of a task that is under review, and may have a case hold it.
+    package fun may_hold(party: address, client: address, task_id: vector<u8>): bool {
+        if (!client_account::has_task(client, task_id)) return false;
+        let task = client_account::task(client, task_id);
+        (party == client || party == task.server())
+            && task.is_delivered() && timestamp::now_seconds() <= task.settle_until_seconds()
+    }
+
+    /// Has a case hold a task that `party` may have held.
+    package fun hold_task(party: address, client: address, task_id: vector<u8>, case: address) {
+        let task = client_account::task(client, task_id);
+        task.hold(case);
+        client_account::update_task(client, task_id, task);
+        event::emit(TaskDisputed::V1 { client, task_id, case, party });
+    }
+
+    /// Ends the task that a closed case held: the lock returns to the client if the case was upheld, else the delivery
+    /// is paid. Nothing happens to a task that this case does not hold.
+    package fun resolve_task(client: address, task_id: vector<u8>, case: address, upheld: bool) {
+        if (!client_account::has_task(client, task_id)) return;
+        let task = client_account::task(client, task_id);
+        if (!task.is_held_by(case)) return;
+        if (upheld) settlement::refund_upheld(client, task_id, task)
+        else settlement::pay(client, task_id, task, task.delivered());
     }
 
     //
     // Helpers
     //
 
-    inline fun borrow_account(client: address): &mut ClientAccount {
-        assert!(exists<ClientAccount>(client), error::not_found(ENO_ACCOUNT));
-        &mut ClientAccount[client]
-    }
-
-    // Aborts if there is no such task.
-    fun borrow_task(tasks: &mut Table<vector<u8>, Task>, task_id: vector<u8>): &mut Task {
-        assert!(tasks.contains(task_id), error::not_found(ETASK_NOT_FOUND));
-        tasks.borrow_mut(task_id)
-    }
-
-    // Aborts if there is no such task or it is final.
-    fun borrow_assigned(tasks: &mut Table<vector<u8>, Task>, task_id: vector<u8>): &mut Task {
-        let task = borrow_task(tasks, task_id);
-        assert!(task.is_assigned(), error::invalid_state(ETASK_FINAL));
+    // Aborts if there is no such task, it is final, or a case holds it.
+    fun live_task(client: address, task_id: vector<u8>): Task {
+        let task = client_account::task(client, task_id);
+        assert!(!task.is_final(), error::invalid_state(ETASK_FINAL));
+        assert!(!task.is_disputed(), error::invalid_state(EDISPUTED));
         task
     }
 
-    // Aborts if there is no such task.
-    fun may_settle(client: address, task_id: vector<u8>): bool acquires ClientAccount {
-        let task = borrow_task(&mut borrow_account(client).tasks, task_id);
-        task.is_assigned() && timestamp::now_seconds() <= task.deadline_seconds()
-    }
-
-    // Makes an assigned task `Settled` and pays everyone.
-    fun settle(server: address, client: address, task_id: vector<u8>, work: Work) acquires ClientAccount {
-        let Work { prompt_tokens, output_tokens, compute_ms, receipt_hash } = work;
-        assert!(receipt_hash.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
-        let account = &mut ClientAccount[client];
-        let task = account.tasks.borrow_mut(task_id);
-        assert!(task.server() == server, error::permission_denied(ENOT_TASK_SERVER));
-        let (orchestrator, order_id, lock) = (task.orchestrator(), task.order_id(), task.lock());
-        let (prompt_price, output_price) = task.prices();
-        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
-        let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
-        let charge = pricing::charge(prompt_tokens, output_tokens, prompt_price, output_price, quality_bps, lock);
-        let server_fee_octas = pricing::share(charge, server_fee_bps);
-        let treasury_fee_octas = pricing::share(charge, treasury_fee_bps);
-        let fee_octas = server_fee_octas + treasury_fee_octas;
-        let orchestrator_octas = charge - fee_octas;
-        let refund_octas = lock - charge;
-
-        task.settle(orchestrator_octas, fee_octas);
-        let funds = release(account, order_id, lock, refund_octas);
-        server_registry::pay_fee(server, fungible_asset::extract(&mut funds, server_fee_octas), server_fee_octas);
-        treasury::accrue(server, fungible_asset::extract(&mut funds, treasury_fee_octas));
-        vault::give(orchestrator, funds);
-        reputation::record_served(orchestrator, orchestrator_octas, output_tokens, compute_ms);
-        event::emit(TaskSettled::V1 {
-            client, task_id, server, orchestrator, prompt_tokens, output_tokens, compute_ms, receipt_hash,
-            orchestrator_octas, server_fee_octas, treasury_fee_octas, refund_octas,
-        });
+    fun reason_to_skip(server: address, client: address, task_id: vector<u8>): u8 {
+        if (!client_account::has_task(client, task_id)) return SKIPPED_UNKNOWN;
+        let task = client_account::task(client, task_id);
+        if (task.server() != server) SKIPPED_FOREIGN
+        else if (task.is_final()) SKIPPED_FINAL
+        else if (task.is_disputed()) SKIPPED_DISPUTED
+        else if (timestamp::now_seconds() > task.settle_until_seconds()) SKIPPED_LATE
+        else NOT_SKIPPED
     }
 
     fun assert_times(expires_seconds: u64, deadline_seconds: u64) {
@@ -441,52 +430,6 @@ module cactus::payment {
             ed25519::signature_verify_strict_t(&signature, &public_key, order),
             error::unauthenticated(EBAD_SIGNATURE)
         );
-    }
-
-    // Locks `lock` octas under the order.
-    fun reserve(client: address, order_id: vector<u8>, max_total: u64, lock: u64) acquires ClientAccount {
-        assert!(order_id.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
-        assert!(lock > 0, error::invalid_argument(EZERO_AMOUNT));
-        let account = borrow_account(client);
-        assert!(lock <= account.escrow.available(), error::invalid_argument(EINSUFFICIENT_BALANCE));
-        let used = account.orders.borrow_mut_with_default(order_id, 0);
-        assert!(
-            *used <= max_total && lock <= max_total - *used,
-            error::resource_exhausted(EOVER_ORDER_TOTAL)
-        );
-        *used += lock;
-        account.escrow.lock(lock);
-    }
-
-    fun add_task(client: address, task_id: vector<u8>, task: Task) acquires ClientAccount {
-        assert!(task_id.length() == ID_BYTES, error::invalid_argument(EBAD_LENGTH));
-        let tasks = &mut ClientAccount[client].tasks;
-        assert!(!tasks.contains(task_id), error::already_exists(ETASK_EXISTS));
-        tasks.add(task_id, task);
-    }
-
-    // Undoes a lock: `refund` octas return to the client and to the order, the rest comes out.
-    fun release(account: &mut ClientAccount, order_id: vector<u8>, lock: u64, refund: u64): FungibleAsset {
-        let used = account.orders.borrow_mut(order_id);
-        *used -= refund;
-        account.escrow.release(lock, refund)
-    }
-
-    // Makes an assigned task `Refunded`.
-    fun refund(client: address, task_id: vector<u8>, fault: u8, expired: bool) acquires ClientAccount {
-        let account = &mut ClientAccount[client];
-        let task = account.tasks.borrow_mut(task_id);
-        let (server, orchestrator, lock) = (task.server(), task.orchestrator(), task.lock());
-        let order_id = task.order_id();
-        task.refund();
-        fungible_asset::destroy_zero(release(account, order_id, lock, lock));
-        if (server_registry::is_authorized(server)) {
-            if (fault == FAULT_PROVIDER) reputation::record_failed_by_provider(orchestrator)
-            else if (fault == FAULT_USER) reputation::record_failed_by_user(orchestrator);
-        };
-        event::emit(TaskRefunded::V1 {
-            client, task_id, server, orchestrator, fault, expired, refund_octas: lock,
-        });
     }
 
     #[test_only]

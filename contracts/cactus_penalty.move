@@ -1,4 +1,4 @@
-/// What a proven fault costs an operator and who gets it. Judges nothing: `dispute` says who is at fault.
+/// What a proven fault costs an operator and who gets it. Judges nothing: a closed case of `dispute` says who is at fault.
 ///
 /// Slashed funds go to the accuser up to a cap, to the client of the task up to what it paid, and else to the treasury;
 /// never to whoever slashes. The same evidence punishes once, and the same task is compensated once.
@@ -6,8 +6,8 @@ module cactus::penalty {
     use std::bcs;
     use aptos_std::table::{Self, Table};
     use aptos_framework::fungible_asset::{Self, FungibleAsset};
+    use cactus::client_account;
     use cactus::config;
-    use cactus::payment;
     use cactus::pricing;
     use cactus::stake;
     use cactus::treasury;
@@ -108,7 +108,7 @@ module cactus::penalty {
         let key = key(client, task_id);
         let compensated = &mut Penalties[@cactus].compensated;
         if (compensated.contains(key)) return 0;
-        let (_, charge) = payment::orchestrator_and_charge(client, task_id);
+        let charge = if (client_account::has_task(client, task_id)) client_account::task(client, task_id).charged() else 0;
         let left = fungible_asset::amount(funds);
         let octas = if (charge < left) charge else left;
         if (octas > 0) compensated.add(key, true);

@@ -45,10 +45,7 @@ module cactus::pricing {
     public fun charge(
         prompt_tokens: u64, output_tokens: u64, prompt_price: u64, output_price: u64, quality_bps: u64, lock: u64
     ): u64 {
-        assert!(
-            prompt_tokens <= MAX_TOKENS && output_tokens <= MAX_TOKENS,
-            error::invalid_argument(ETOO_MANY_TOKENS)
-        );
+        assert_tokens(prompt_tokens, output_tokens);
         assert_prices(prompt_price, output_price);
         let price = (prompt_tokens as u128) * (prompt_price as u128)
             + (output_tokens as u128) * (output_price as u128);
@@ -59,6 +56,16 @@ module cactus::pricing {
     //
     // For the other modules
     //
+
+    /// Whether so many tokens can be priced.
+    package fun may_price(prompt_tokens: u64, output_tokens: u64): bool {
+        prompt_tokens <= MAX_TOKENS && output_tokens <= MAX_TOKENS
+    }
+
+    /// Aborts if a number of tokens is above its limit.
+    package fun assert_tokens(prompt_tokens: u64, output_tokens: u64) {
+        assert!(may_price(prompt_tokens, output_tokens), error::invalid_argument(ETOO_MANY_TOKENS));
+    }
 
     /// Aborts if a price is above its limit.
     package fun assert_prices(prompt_price: u64, output_price: u64) {

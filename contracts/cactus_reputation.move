@@ -1,4 +1,4 @@
-/// What each orchestrator did, counted by settlements. Takes no one's word: only `payment`,
+/// What each orchestrator did, counted by settlements. Takes no one's word: only `settlement`,
 /// `channel`, `dispute` and `rewards` write here.
 ///
 /// The record lives at the operator's address and outlives a deregistration, so a new registration does not
@@ -26,6 +26,7 @@ module cactus::reputation {
             volume: u64,
             output_tokens: u64,
             compute_ms: u64,
+            idle: u64,
         }
     }
 
@@ -41,6 +42,8 @@ module cactus::reputation {
         volume: u64,
         output_tokens: u64,
         compute_ms: u64,
+        /// Tasks that nobody delivered or ended before their deadline; they are held against no one.
+        idle: u64,
     }
 
     //
@@ -53,7 +56,7 @@ module cactus::reputation {
         if (!exists<Reputation>(operator)) {
             return ReputationView {
                 served: 0, failed_by_user: 0, failed_by_provider: 0,
-                volume: 0, output_tokens: 0, compute_ms: 0,
+                volume: 0, output_tokens: 0, compute_ms: 0, idle: 0,
             }
         };
         let record = &Reputation[operator];
@@ -64,6 +67,7 @@ module cactus::reputation {
             volume: record.volume,
             output_tokens: record.output_tokens,
             compute_ms: record.compute_ms,
+            idle: record.idle,
         }
     }
 
@@ -94,7 +98,7 @@ module cactus::reputation {
         if (!exists<Reputation>(signer::address_of(operator))) {
             move_to(operator, Reputation::V1 {
                 served: 0, failed_by_user: 0, failed_by_provider: 0,
-                volume: 0, output_tokens: 0, compute_ms: 0,
+                volume: 0, output_tokens: 0, compute_ms: 0, idle: 0,
             });
         };
     }
@@ -134,6 +138,11 @@ module cactus::reputation {
         if (exists<Reputation>(operator)) Reputation[operator].failed_by_provider += 1;
     }
 
+    /// Counts a task that came to nothing without anyone's word on whose fault it was.
+    package fun record_idle(operator: address) acquires Reputation {
+        Reputation[operator].idle += 1;
+    }
+
     //
     // Helpers
     //
@@ -148,5 +157,10 @@ module cactus::reputation {
             self.served, self.failed_by_user, self.failed_by_provider,
             self.volume, self.output_tokens, self.compute_ms
         )
+    }
+
+    #[test_only]
+    public fun idle_for_test(self: ReputationView): u64 {
+        self.idle
     }
 }

@@ -1,10 +1,10 @@
 //! What was typed. Nothing here is checked beyond its form; `Session` resolves the rest.
 
 use cactus_ledger::LOCALNET_URL;
-use cactus_protocol::{Address, Hash, Octas, TaskId};
+use cactus_protocol::{Address, Octas, TaskId};
 use clap::{Args as Flags, Parser, Subcommand};
 use clap_complete::Shell;
-use std::{convert::Infallible, path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 /// Buy and sell AI inference without trusting the other side.
 #[derive(Debug, Parser)]
@@ -80,18 +80,15 @@ pub enum Command {
         /// In APT, such as 1.5.
         amount: Octas,
     },
-    /// Take back what is deposited and not locked.
-    Withdraw {
-        /// In APT, such as 1.5.
-        amount: Octas,
-    },
+    /// Take back what is deposited: ask for it, and claim it when the contract's delay is over.
+    Withdraw(WithdrawArgs),
     /// Create, import or show your wallet.
     #[command(subcommand)]
     Wallet(WalletCommand),
     /// Create or revoke an API key for OpenAI clients.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Govern the contracts: let servers and operators in, slash, look.
+    /// Govern the contracts: let servers and operators in, look.
     Admin(AdminArgs),
     /// Print a completion script.
     Completions {
@@ -165,6 +162,28 @@ pub struct ChatArgs {
     pub max_cost: Octas,
 }
 
+#[derive(Debug, Clone, Flags)]
+#[command(after_help = "\
+Examples:
+  cactus withdraw 1.5           ask for 1.5 APT; says when to come back
+  cactus withdraw --claim       take what was asked for, as far as no running task locks it
+  cactus withdraw 1.5 --wait    both, waiting in between
+  cactus withdraw --cancel      keep it in the contract")]
+pub struct WithdrawArgs {
+    /// In APT, such as 1.5. Replaces what was asked for before, and the delay starts anew.
+    #[arg(required_unless_present_any = ["claim", "cancel"])]
+    pub amount: Option<Octas>,
+    /// Wait until it can be taken, and take it.
+    #[arg(long)]
+    pub wait: bool,
+    /// Take what was asked for before.
+    #[arg(long, conflicts_with_all = ["amount", "wait", "cancel"])]
+    pub claim: bool,
+    /// Forget what was asked for before.
+    #[arg(long, conflicts_with_all = ["amount", "wait"])]
+    pub cancel: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum WalletCommand {
     /// Make a new key.
@@ -206,7 +225,6 @@ Examples:
   cactus admin show 0x…                      an account's standing: server, orchestrator, stake
   cactus admin authorize-server 0x…          let a routing server lock and release money
   cactus admin admit-operator 0x… --wait 60  once it has registered: whitelist it, validate nodes
-  cactus admin slash 0x… 0.5 --accuser 0x… --evidence receipts.json
 
 On a local network the well-known admin key is used. Elsewhere name yours:
   cactus admin --admin-key-file admin.key --chain https://…/v1 --contract 0x… show";
@@ -249,35 +267,4 @@ pub enum AdminCommand {
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
-    /// Take stake from an operator for a fault that anyone can check.
-    Slash {
-        /// Whose stake.
-        operator: Address,
-        /// In APT; at most what it has at stake is taken.
-        amount: Octas,
-        /// Who gets the capped bounty; without one all goes to the treasury.
-        #[arg(long, value_name = "ADDRESS")]
-        accuser: Option<Address>,
-        /// The document that proves the fault, which must be public, or its SHA3-256.
-        #[arg(long, value_name = "FILE|HASH")]
-        evidence: Evidence,
-    },
-}
-
-/// What proves a fault. The chain keeps its hash.
-#[derive(Debug, Clone)]
-pub enum Evidence {
-    Hash(Hash),
-    Document(PathBuf),
-}
-
-impl FromStr for Evidence {
-    type Err = Infallible;
-
-    /// Only `0x` and 64 digits are a hash; all else names a file.
-    fn from_str(text: &str) -> Result<Self, Infallible> {
-        let is_whole = text.starts_with("0x") && text.len() == 66;
-        let hash = text.parse().ok().filter(|_| is_whole);
-        Ok(hash.map_or_else(|| Self::Document(text.into()), Self::Hash))
-    }
 }

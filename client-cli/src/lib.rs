@@ -34,7 +34,7 @@ pub async fn run(args: Args) -> Result<()> {
         Command::Balance => commands::balance::run(&session).await,
         Command::Faucet { amount } => commands::coins::faucet(&session, amount).await,
         Command::Deposit { amount } => commands::coins::deposit(&session, amount).await,
-        Command::Withdraw { amount } => commands::coins::withdraw(&session, amount).await,
+        Command::Withdraw(args) => commands::withdraw::run(&session, args.into()).await,
         Command::Wallet(command) => commands::wallet::run(&session, command),
         Command::Key(command) => commands::key::run(&session, command).await,
         Command::Admin(args) => commands::admin::run(&session, args).await,

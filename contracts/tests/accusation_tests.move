@@ -53,7 +53,10 @@ module cactus::accusation_tests {
     #[expected_failure(abort_code = 0x80003, location = cactus::dispute)]
     fun punished_evidence_opens_no_case() {
         let setting = court::start_without_case();
-        dispute::slash(&world::sign_as(V1), OPERATOR, 1, @0x0, world::id(5));
+        let setting = court::with_case(&setting, court::accuse(&setting, ACCUSER, 5));
+        court::first_vote(&setting, vector[1, 1, 1]);
+        world::wait(DAY);
+        court::finalize(&setting);
         court::accuse(&setting, ACCUSER, 5);
     }
 
@@ -62,6 +65,7 @@ module cactus::accusation_tests {
         let setting = court::start();
         world::wait(3 * DAY);
         court::finalize(&setting);
+        world::wait(DAY);
         let setting = court::with_case(&setting, court::accuse(&setting, ACCUSER, 5));
         court::check_phase(&setting, 1);
     }

@@ -78,18 +78,52 @@ module cactus::batch_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x6000e, location = cactus::payment)]
-    fun an_unknown_task_spoils_the_batch() {
+    fun an_unknown_task_or_client_is_passed_over() {
         let (a, b) = start();
-        complete(SERVER, vector[world::address_of(&a), world::address_of(&b)], vector[1, 77]);
+        let (a, b) = (world::address_of(&a), world::address_of(&b));
+        complete(SERVER, vector[@0x77, b, a], vector[1, 77, 1]);
+        assert!(state(a, 1) == 2 && state(b, 77) == 0, 1);
+        world::assert_conserved(vector[a, b, SERVER, OPERATOR]);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000f, location = cactus::payment)]
-    fun another_servers_task_spoils_the_batch() {
-        let (a, _) = start();
+    fun another_servers_task_is_passed_over() {
+        let (a, b) = start();
+        let (a, b) = (world::address_of(&a), world::address_of(&b));
         world::authorized_server(@0x5e2);
-        complete(@0x5e2, vector[world::address_of(&a)], vector[1]);
+        complete(@0x5e2, vector[a], vector[1]);
+        assert!(state(a, 1) == 1, 1);
+        world::assert_conserved(vector[a, b, SERVER, OPERATOR, @0x5e2]);
+    }
+
+    #[test]
+    fun an_unsound_report_is_passed_over() {
+        let (a, _) = start();
+        let a = world::address_of(&a);
+        payment::complete_tasks(
+            &world::sign_as(SERVER), vector[a, a, a], vector[world::id(1), world::id(2), world::id(3)],
+            vector[1, 1000000001, 1000], vector[1, 1, 0], vector[1, 1, 1], vector[x"09", world::id(9), world::id(9)]
+        );
+        assert!(state(a, 1) == 1 && state(a, 2) == 1 && state(a, 3) == 2, 1);
+    }
+
+    #[test]
+    fun a_task_that_is_twice_in_a_batch_is_paid_once() {
+        let (a, _) = start();
+        let a = world::address_of(&a);
+        complete(SERVER, vector[a, a], vector[1, 1]);
+        let (served, _, _, volume, _, _) = reputation::unpack_for_test(reputation::of(OPERATOR));
+        assert!(served == 1 && volume == 470, 1);
+    }
+
+    #[test]
+    fun a_batch_settles_a_delivered_task_on_the_servers_word() {
+        let (a, _) = start();
+        let a = world::address_of(&a);
+        payment::deliver_task(&world::sign_as(OPERATOR), a, world::id(1), 1000000, 0, 1, world::id(8));
+        complete(SERVER, vector[a], vector[1]);
+        let (served, _, _, volume, _, _) = reputation::unpack_for_test(reputation::of(OPERATOR));
+        assert!(state(a, 1) == 2 && served == 1 && volume == 470, 1);
     }
 
     #[test]
@@ -101,21 +135,21 @@ module cactus::batch_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10013, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
     fun the_lists_are_of_one_length() {
         let (a, _) = start();
         complete(SERVER, vector[world::address_of(&a)], vector[1, 2]);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10013, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
     fun an_empty_batch_is_refused() {
         start();
         complete(SERVER, vector[], vector[]);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10013, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
     fun a_batch_has_at_most_a_hundred_tasks() {
         let (a, _) = start();
         let (clients, ids) = (vector[], vector[]);

@@ -60,13 +60,15 @@ module cactus::case_tests {
     }
 
     #[test]
-    fun a_case_that_too_few_vote_on_lapses_at_once_and_the_bond_returns() {
+    fun a_case_that_too_few_vote_on_lapses_at_once_and_half_the_bond_goes_to_the_accused() {
         let setting = court::start();
+        let before = world::coins(OPERATOR);
         court::first_vote(&setting, vector[1]);
         court::check_phase(&setting, 5);
         court::finalize(&setting);
         court::check_closed(&setting, 3, 0, 0);
-        assert!(world::coins(ACCUSER) == world::apt(), 1);
+        assert!(world::coins(ACCUSER) == world::apt() - BOND / 2, 1);
+        assert!(world::coins(OPERATOR) == before + BOND / 2, 2);
     }
 
     #[test]
@@ -125,7 +127,7 @@ module cactus::case_tests {
     fun a_case_ends_even_if_nothing_is_left_to_slash() {
         let setting = court::start();
         config::set_validator(&world::admin(), @cactus, true);
-        dispute::slash(&world::admin(), OPERATOR, 5 * world::apt(), @0x0, world::id(8));
+        world::slash(OPERATOR, 5 * world::apt(), @0x0);
         court::first_vote(&setting, vector[1, 1, 1]);
         world::wait(DAY);
         court::finalize(&setting);

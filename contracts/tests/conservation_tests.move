@@ -3,7 +3,6 @@
 module cactus::conservation_tests {
     use std::bcs;
     use aptos_framework::timestamp;
-    use cactus::dispute;
     use cactus::escrow;
     use cactus::payment;
     use cactus::server_registry;
@@ -26,6 +25,7 @@ module cactus::conservation_tests {
         task_clients: vector<u64>,
         tasks: vector<vector<u8>>,
         slashes: u64,
+        withdrawn: u64,
         settled: u64,
     }
 
@@ -54,7 +54,7 @@ module cactus::conservation_tests {
         };
         State {
             seed: bcs::to_bytes(&seed), clients, operators, nodes, task_clients: vector[], tasks: vector[],
-            slashes: 0, settled: 0,
+            slashes: 0, withdrawn: 0, settled: 0,
         }
     }
 
@@ -69,8 +69,13 @@ module cactus::conservation_tests {
         let signer = &world::signer_of(client);
         let (available, _) = escrow::unpack_for_test(payment::balance(world::address_of(client)));
         let coins = world::coins(world::address_of(client));
+        let (requested, due) = escrow::request_for_test(payment::balance(world::address_of(client)));
         if (random(state, 2) == 0 && coins > 0) payment::deposit(signer, 1 + random(state, coins))
-        else if (available > 0) payment::withdraw(signer, 1 + random(state, available));
+        else if (requested > 0 && random(state, 8) == 0) payment::cancel_withdraw(signer)
+        else if (requested > 0 && available > 0 && timestamp::now_seconds() >= due) {
+            payment::withdraw(signer);
+            state.withdrawn += 1;
+        } else if (requested == 0 && available > 0) payment::request_withdraw(signer, 1 + random(state, available));
     }
 
     fun create(state: &mut State, client_index: u64) {
@@ -132,8 +137,7 @@ module cactus::conservation_tests {
         else if (choice == 3 && withdrawable > 0) stake::withdraw(signer)
         else if (choice == 4 && bonded + unbonding > 0) {
             state.slashes += 1;
-            let evidence = std::hash::sha3_256(bcs::to_bytes(&state.slashes));
-            dispute::slash(&world::admin(), operator, 1 + random(state, 10000000), ACCUSER, evidence);
+            world::slash(operator, 1 + random(state, 10000000), ACCUSER);
         };
     }
 
@@ -162,7 +166,7 @@ module cactus::conservation_tests {
             n += 1;
         };
         // A sequence in which nothing was ever settled would prove little.
-        assert!(state.settled > 0 && state.slashes > 0, 1);
+        assert!(state.settled > 0 && state.slashes > 0 && state.withdrawn > 0, 1);
         server_registry::remove_server(&world::sign_as(SERVER));
         check(&state);
     }

@@ -2,6 +2,7 @@
 /// A settled task, three validators, an accuser, and what they do to a case. Used by the tests of accusations.
 module cactus::court {
     use cactus::ballot;
+    use cactus::case;
     use cactus::config;
     use cactus::dispute;
     use cactus::payment;
@@ -50,6 +51,9 @@ module cactus::court {
         setting
     }
 
+    /// A case about a client's task, with the usual validators.
+    public fun about(client: &Person, case: address): Setting { Setting { client: *client, case } }
+
     public fun accuse(setting: &Setting, accuser: address, evidence: u8): address {
         let client = world::address_of(&setting.client);
         dispute::accuse_for_test(&world::sign_as(accuser), OPERATOR, client, world::id(1), world::id(evidence))
@@ -92,7 +96,7 @@ module cactus::court {
     public fun finalize(setting: &Setting) { dispute::finalize(&world::sign_as(STRANGER), setting.case) }
 
     public fun check_phase(setting: &Setting, expected: u8) {
-        let (phase, outcome, _, _, bond, appeal_bond) = dispute::unpack_for_test(dispute::case(setting.case));
+        let (phase, outcome, _, _, bond, appeal_bond) = case::unpack_for_test(dispute::case(setting.case));
         assert!(phase == expected, (phase as u64));
         let held = if (outcome == 0) bond + appeal_bond else 0;
         assert!(dispute::vault_balance(setting.case) == held, 1);
@@ -104,7 +108,7 @@ module cactus::court {
 
     public fun check_closed(setting: &Setting, outcome: u8, slashed: u64, treasury: u64) {
         check_phase(setting, 6);
-        let (_, decided, _, _, _, _) = dispute::unpack_for_test(dispute::case(setting.case));
+        let (_, decided, _, _, _, _) = case::unpack_for_test(dispute::case(setting.case));
         assert!(decided == outcome, (decided as u64));
         let (bonded, unbonding, _, _) = stake::unpack_for_test(stake::stake_of(OPERATOR));
         assert!(bonded + unbonding == 2 * world::apt() - slashed, 2);

@@ -103,7 +103,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x90007, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x90005, location = cactus::client_account)]
     fun live_locks_never_exceed_the_orders_total() {
         let r = start();
         send(r);
@@ -127,7 +127,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x90007, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x90005, location = cactus::client_account)]
     fun settled_amounts_stay_used() {
         let r = start();
         send(r);
@@ -141,7 +141,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x90007, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x90005, location = cactus::client_account)]
     fun a_smaller_order_of_the_same_id_finds_its_total_used() {
         let r = start();
         send(r);
@@ -182,7 +182,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x8000a, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x80006, location = cactus::client_account)]
     fun a_task_id_is_never_reused_not_even_after_a_refund() {
         let r = start();
         send(r);
@@ -191,7 +191,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10006, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10002, location = cactus::payment)]
     fun a_lock_over_the_maximum_per_task_is_refused() {
         let r = start();
         r.lock = 301;
@@ -199,7 +199,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10003, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10003, location = cactus::client_account)]
     fun a_lock_of_nothing_is_refused() {
         let r = start();
         r.lock = 0;
@@ -207,15 +207,15 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10002, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10002, location = cactus::client_account)]
     fun a_lock_over_the_clients_balance_is_refused() {
         let r = start();
-        payment::withdraw(&world::signer_of(&r.client), 800);
+        world::withdraw(&r.client, 800);
         send(r);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60001, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::client_account)]
     fun a_client_without_a_deposit_is_refused() {
         let r = start();
         let client = world::person(1000);
@@ -223,7 +223,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30005, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30001, location = cactus::payment)]
     fun an_expired_order_is_refused() {
         let r = start();
         world::wait(1000);
@@ -232,7 +232,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000b, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10005, location = cactus::payment)]
     fun a_deadline_that_has_passed_is_refused() {
         let r = start();
         r.deadline_seconds = world::now();
@@ -240,7 +240,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000b, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10005, location = cactus::payment)]
     fun a_deadline_too_far_away_is_refused() {
         let r = start();
         r.deadline_seconds = world::now() + 3601;
@@ -264,7 +264,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10004, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10004, location = cactus::client_account)]
     fun a_short_order_id_is_refused() {
         let r = start();
         r.order_id = x"01";
@@ -272,7 +272,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10004, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10004, location = cactus::client_account)]
     fun a_short_task_id_is_refused() {
         let r = start();
         r.task_id = x"01";
@@ -280,7 +280,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40009, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40004, location = cactus::payment)]
     fun a_server_cannot_raise_what_the_client_signed() {
         let r = start();
         r.max_total = 601;
@@ -288,7 +288,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40009, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40004, location = cactus::payment)]
     fun an_order_for_another_server_is_refused() {
         let r = start();
         r.signed_server = @0x5e2;
@@ -296,7 +296,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40009, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40004, location = cactus::payment)]
     fun an_order_for_another_chain_is_refused() {
         let r = start();
         r.signed_chain_id = 1;
@@ -304,7 +304,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40009, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40004, location = cactus::payment)]
     fun an_order_signed_by_another_key_is_refused() {
         let r = start();
         r.signatory = world::person(0);
@@ -312,7 +312,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40008, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40003, location = cactus::payment)]
     fun a_key_that_is_not_the_clients_is_refused() {
         let r = start();
         let stranger = world::person(0);
@@ -322,7 +322,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x40008, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x40003, location = cactus::payment)]
     fun a_rotated_key_no_longer_spends() {
         let r = start();
         world::rotate_key(world::address_of(&r.client), world::id(5));
@@ -396,7 +396,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x3000d, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30007, location = cactus::payment)]
     fun an_orchestrator_whose_bond_unbonds_is_refused() {
         let r = start();
         stake::begin_unbond(&world::sign_as(OPERATOR), world::apt() + 1);

@@ -66,7 +66,7 @@ module cactus::delegation_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x3000d, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30007, location = cactus::payment)]
     fun the_originals_stake_counts_and_not_the_delegates() {
         let node = start_with_delegate();
         stake::begin_unbond(&world::sign_as(OPERATOR), 2 * world::apt());

@@ -2,7 +2,6 @@
 /// Deposits and withdrawals, and how tasks end.
 module cactus::payment_tests {
     use cactus::config;
-    use cactus::dispute;
     use cactus::escrow;
     use cactus::payment;
     use cactus::registry;
@@ -82,7 +81,7 @@ module cactus::payment_tests {
         world::fund(world::address_of(&client), 300);
         payment::deposit(&world::signer_of(&client), 200);
         check_balance(&client, 900, 0);
-        payment::withdraw(&world::signer_of(&client), 900);
+        world::withdraw(&client, 900);
         check_balance(&client, 0, 0);
         assert!(world::coins(world::address_of(&client)) == 1000, 1);
     }
@@ -131,31 +130,31 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10003, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10003, location = cactus::client_account)]
     fun a_withdrawal_of_nothing_is_refused() {
         world::start();
-        payment::withdraw(&world::signer_of(&world::client(5)), 0);
+        payment::request_withdraw(&world::signer_of(&world::client(5)), 0);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60001, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::client_account)]
     fun only_a_client_withdraws() {
         world::start();
-        payment::withdraw(&world::signer_of(&world::person(5)), 1);
+        payment::request_withdraw(&world::signer_of(&world::person(5)), 1);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10002, location = cactus::payment)]
     fun what_a_task_locks_is_not_withdrawn() {
         let client = start_task();
-        payment::withdraw(&world::signer_of(&client), 10 * world::apt() - LOCK + 1);
+        world::withdraw(&client, 10 * world::apt());
+        check_balance(&client, 0, LOCK);
     }
 
     #[test]
     fun what_no_task_locks_is_withdrawn_even_during_a_pause() {
         let client = start_task();
         config::pause_all_for_test();
-        payment::withdraw(&world::signer_of(&client), 10 * world::apt() - LOCK);
+        world::withdraw(&client, 10 * world::apt() - LOCK);
         check_balance(&client, 0, LOCK);
     }
 
@@ -249,7 +248,7 @@ module cactus::payment_tests {
     #[test]
     fun an_orchestrator_that_was_slashed_and_deregistered_is_still_paid_for_its_task() {
         let client = start_task();
-        dispute::slash(&world::admin(), OPERATOR, 2 * world::apt(), STRANGER, world::id(8));
+        world::slash(OPERATOR, 2 * world::apt(), STRANGER);
         registry::deregister(&world::sign_as(OPERATOR));
         complete(&client, 1, 1000, 2000);
         assert!(world::coins(OPERATOR) == 8 * world::apt() + 3290, 1);
@@ -275,7 +274,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30011, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x3000a, location = cactus::payment)]
     fun a_late_result_forfeits_the_reward() {
         let client = start_task();
         world::wait(601);
@@ -283,7 +282,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30010, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30009, location = cactus::payment)]
     fun a_task_settles_once() {
         let client = start_task();
         complete(&client, 1, 1000, 2000);
@@ -291,7 +290,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30010, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30009, location = cactus::payment)]
     fun a_refunded_task_does_not_settle() {
         let client = start_task();
         fail(&client, 3);
@@ -299,21 +298,21 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x6000e, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60007, location = cactus::client_account)]
     fun an_unknown_task_does_not_settle() {
         let client = start_task();
         complete(&client, 2, 1000, 2000);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60001, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::client_account)]
     fun an_unknown_clients_task_does_not_settle() {
         start_task();
         complete(&world::person(0), 1, 1000, 2000);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000f, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x50008, location = cactus::payment)]
     fun another_servers_task_does_not_settle() {
         let client = start_task();
         world::authorized_server(@0x5e2);
@@ -331,7 +330,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10004, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10001, location = cactus::task)]
     fun a_short_receipt_hash_is_refused() {
         let client = start_task();
         payment::complete_task(
@@ -383,21 +382,21 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10006, location = cactus::payment)]
     fun there_is_no_fault_zero() {
         let client = start_task();
         fail(&client, 0);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x1000c, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x10006, location = cactus::payment)]
     fun there_is_no_fault_four() {
         let client = start_task();
         fail(&client, 4);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30010, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30009, location = cactus::payment)]
     fun a_settled_task_does_not_fail() {
         let client = start_task();
         complete(&client, 1, 1000, 2000);
@@ -405,36 +404,37 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x6000e, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60007, location = cactus::client_account)]
     fun an_unknown_task_does_not_fail() {
         world::start();
         fail(&world::client(5), 1);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60001, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::client_account)]
     fun an_unknown_clients_task_does_not_fail() {
         world::start();
         fail(&world::person(5), 1);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000f, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x50008, location = cactus::payment)]
     fun another_servers_task_does_not_fail() {
         let client = start_task();
         payment::fail_task(&world::sign_as(STRANGER), world::address_of(&client), world::id(1), 1);
     }
 
     #[test]
-    fun anyone_refunds_an_expired_task() {
+    fun anyone_refunds_an_expired_task_which_counts_as_idle() {
         let client = start_task();
         world::wait(601);
         refund(&client);
         check_task(&client, 3, 0, 0, LOCK);
         check_balance(&client, 10 * world::apt(), 0);
         assert!(used(&client) == 0, 1);
-        let (_, provider) = failures();
-        assert!(provider == 1, 2);
+        let (user, provider) = failures();
+        assert!(user == 0 && provider == 0, 2);
+        assert!(reputation::idle_for_test(reputation::of(OPERATOR)) == 1, 3);
     }
 
     #[test]
@@ -449,7 +449,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30012, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x3000b, location = cactus::payment)]
     fun a_task_is_not_refunded_before_its_deadline_has_passed() {
         let client = start_task();
         world::wait(600);
@@ -457,7 +457,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30010, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30009, location = cactus::payment)]
     fun an_expired_task_is_refunded_once() {
         let client = start_task();
         world::wait(601);
@@ -466,7 +466,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30010, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x30009, location = cactus::payment)]
     fun a_settled_task_is_not_refunded() {
         let client = start_task();
         complete(&client, 1, 1000, 2000);
@@ -475,14 +475,14 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x6000e, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60007, location = cactus::client_account)]
     fun an_unknown_task_is_not_refunded() {
         world::start();
         refund(&world::client(5));
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60001, location = cactus::payment)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::client_account)]
     fun an_unknown_clients_task_is_not_refunded() {
         world::start();
         refund(&world::person(5));

@@ -4,8 +4,10 @@
 module cactus::random_cases_tests {
     use std::bcs;
     use aptos_framework::timestamp;
+    use cactus::accuser;
     use cactus::ballot;
     use cactus::campus::{Self, Campus};
+    use cactus::case;
     use cactus::channel;
     use cactus::config;
     use cactus::dispute;
@@ -87,7 +89,7 @@ module cactus::random_cases_tests {
             i += 1;
         };
         state.cases.for_each_ref(|case| {
-            let (_, outcome, _, _, bond, appeal_bond) = dispute::unpack_for_test(dispute::case(*case));
+            let (_, outcome, _, _, bond, appeal_bond) = case::unpack_for_test(dispute::case(*case));
             let held = if (outcome == 0) bond + appeal_bond else 0;
             assert!(dispute::vault_balance(*case) == held, 3);
             elsewhere += held;
@@ -152,6 +154,7 @@ module cactus::random_cases_tests {
     fun accuse(state: &mut State) {
         let (bonded, unbonding, _, _) = stake::unpack_for_test(stake::stake_of(OPERATOR));
         if (world::coins(ACCUSER) < world::apt() / 10 || bonded + unbonding < 2) return;
+        if (timestamp::now_seconds() < accuser::barred_until_seconds(ACCUSER)) return;
         let evidence = fresh_id(state);
         let accuser = &world::sign_as(ACCUSER);
         state.cases.push_back(dispute::accuse_for_test(accuser, OPERATOR, @0x0, vector[], evidence));
@@ -163,7 +166,7 @@ module cactus::random_cases_tests {
         let i = 0;
         while (i < state.cases.length()) {
             let case = state.cases[i];
-            let (phase, _, upholds, rejects, _, appeal_bond) = dispute::unpack_for_test(dispute::case(case));
+            let (phase, _, upholds, rejects, _, appeal_bond) = case::unpack_for_test(dispute::case(case));
             let appeal = appeal_bond > 0;
             let uphold = (i % 3 == 0) != appeal;
             let ballot: u8 = if (appeal) 2 else 1;

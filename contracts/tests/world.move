@@ -25,6 +25,7 @@ module cactus::world {
     const CHAIN_ID: u8 = 4;
     const NOW: u64 = 1700000000;
     const APT: u64 = 100000000;
+    const WITHDRAWAL_DELAY: u64 = 300;
 
     /// Someone with a key of its own.
     struct Person has copy, drop {
@@ -98,6 +99,18 @@ module cactus::world {
         let client = person(octas);
         payment::deposit(&signer_of(&client), octas);
         client
+    }
+
+    /// A client asks for `octas`, waits for as long as it must, and takes what is free of them.
+    public fun withdraw(client: &Person, octas: u64) {
+        payment::request_withdraw(&signer_of(client), octas);
+        wait(WITHDRAWAL_DELAY);
+        payment::withdraw(&signer_of(client));
+    }
+
+    /// What a closed case does to a stake, without the case.
+    public fun slash(operator: address, octas: u64, accuser: address) {
+        penalty::punish(operator, octas, accuser, @0x0, vector[]);
     }
 
     public fun registered_server(server: address) {

@@ -91,6 +91,7 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
                 .into(),
         });
     }
+    forget_what_may_have_left(app, &order.order.client);
     let attempt = || lock(&app.budget).reserve(&order.order, ask.task_id, ask.lock);
     let client = order.order.client;
     for _ in 0..MAX_LESSONS {
@@ -111,6 +112,15 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
     attempt().map_err(|refusal| payment_required(order, ask.lock, refusal))
 }
 
+/// What was free when the chain was last asked stays for the withdrawal delay at least. Half of it
+/// is for reservations, the other half for their locks to reach the chain.
+fn forget_what_may_have_left(app: &App, client: &Address) {
+    let trust = Duration::from_secs(app.chain.parameters().withdrawal_delay_seconds) / 2;
+    if let Some(oldest) = Instant::now().checked_sub(trust) {
+        lock(&app.budget).expire(client, oldest);
+    }
+}
+
 fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiError {
     let client = order.order.client;
     let (code, message) = match refusal {
@@ -118,7 +128,7 @@ fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiEr
             "insufficient_funds",
             format!(
                 "this request may cost up to {lock} and {client} has {available} free in the \
-                 escrow: run `cactus deposit {}`",
+                 escrow, without what it asked to withdraw: run `cactus deposit {}`",
                 lock.saturating_sub(available)
             ),
         ),
@@ -148,7 +158,7 @@ async fn refresh_balance(app: &App, client: Address) -> Result<(), ApiError> {
     let asked_at = Instant::now();
     match app.chain.balance(client).await {
         Ok(balance) => {
-            lock(&app.budget).learn_balance(client, balance.available, asked_at);
+            lock(&app.budget).learn_balance(client, balance.uncommitted(), asked_at);
             Ok(())
         }
         Err(error) => {

@@ -151,7 +151,8 @@ impl Budget {
         account.locks.insert(task_id, Lock::new(order, lock));
     }
 
-    /// The chain answered a question that was sent at `asked_at`.
+    /// The chain answered a question that was sent at `asked_at`: `available` is what the payer
+    /// has free and has not announced to withdraw.
     pub fn learn_balance(&mut self, client: Address, available: Octas, asked_at: Instant) {
         self.make_room();
         let account = self.accounts.entry(client).or_default();
@@ -161,6 +162,14 @@ impl Budget {
             account.snapshot = Some(snapshot);
             let is_needed = |lock: &Lock| !lock.finished || !lock.is_inside(snapshot);
             account.locks.retain(|_, lock| is_needed(lock));
+        }
+    }
+
+    /// Forgets a balance that was asked for before `oldest`: the payer may have announced a
+    /// withdrawal since then and taken its money.
+    pub fn expire(&mut self, client: &Address, oldest: Instant) {
+        if let Some(account) = self.accounts.get_mut(client) {
+            account.snapshot = account.snapshot.filter(|s| s.asked_at >= oldest);
         }
     }
 
@@ -321,6 +330,17 @@ mod tests {
         assert!(!budget.start_refresh(CLIENT, age, later));
         budget.learn_balance(CLIENT, Octas(1), later);
         assert!(!budget.start_refresh(CLIENT, age, later));
+    }
+
+    #[test]
+    fn a_balance_that_may_have_left_since_is_not_spent() {
+        let start = Instant::now();
+        let mut budget = funded(100, start);
+        budget.expire(&CLIENT, start);
+        assert_eq!(budget.reserve(&order(9), task(1), Octas(1)), Ok(()));
+        budget.expire(&CLIENT, start + Duration::from_secs(1));
+        let refusal = budget.reserve(&order(9), task(2), Octas(1));
+        assert_eq!(refusal, Err(Refusal::BalanceUnknown));
     }
 
     #[test]

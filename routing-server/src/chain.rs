@@ -64,6 +64,8 @@ pub struct Parameters {
     pub min_stake: Octas,
     /// The longest that a lock may stand, in seconds.
     pub max_task_seconds: u64,
+    /// A client's money stays for so long after it announced a withdrawal, in seconds.
+    pub withdrawal_delay_seconds: u64,
     /// The server's fee in hundredths of a per cent.
     pub server_fee_bps: u64,
     /// The treasury's fee in hundredths of a per cent.
@@ -139,6 +141,7 @@ impl LedgerChain {
         let parameters = Parameters {
             min_stake: Octas(ledger.parameter("min_stake").await?),
             max_task_seconds: ledger.parameter("max_task_seconds").await?,
+            withdrawal_delay_seconds: ledger.parameter("withdrawal_delay_seconds").await?,
             server_fee_bps: ledger.parameter("server_fee_bps").await?,
             treasury_fee_bps: ledger.parameter("treasury_fee_bps").await?,
         };

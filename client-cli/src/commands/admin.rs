@@ -2,26 +2,23 @@
 //! a local network, where it is public, is it known here.
 
 use crate::{
-    args::{AdminArgs, AdminCommand, Evidence},
+    args::{AdminArgs, AdminCommand},
     helpful::Helpful,
     session::Session,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use cactus_ledger::{
-    Admin, AdminError, Done, Finding, LOCALNET_CHAIN_ID, LOCALNET_CONTRACT, Ledger, SubmitError,
-    key_file,
+    Admin, AdminError, Done, LOCALNET_CHAIN_ID, LOCALNET_CONTRACT, Ledger, SubmitError, key_file,
 };
-use cactus_protocol::{Address, Hash, Octas, SecretKey};
+use cactus_protocol::{Address, Octas, SecretKey};
 use serde_json::{Map, Value, json};
-use std::{fs, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 /// What the admin of a local network is given when it has less than gas.
 const PURSE: Octas = Octas(1_000_000_000);
 const GAS_IN_HAND: Octas = Octas(100_000_000);
-/// No evidence is longer, in bytes.
-const MAX_EVIDENCE_BYTES: u64 = 64 << 20;
 /// The parameters that matter for who may take part and what it costs.
-const PARAMETERS: [&str; 9] = [
+const PARAMETERS: [&str; 11] = [
     "min_stake",
     "min_server_bond",
     "unbonding_seconds",
@@ -29,6 +26,8 @@ const PARAMETERS: [&str; 9] = [
     "treasury_fee_bps",
     "quality_floor_bps",
     "max_task_seconds",
+    "review_seconds",
+    "withdrawal_delay_seconds",
     "slash_bounty_cap_bps",
     "parameter_delay_seconds",
 ];
@@ -56,13 +55,6 @@ pub async fn run(session: &Session, args: AdminArgs) -> Result<()> {
             let done = admin.admit_operator(address, Duration::from_secs(wait)).await;
             finish(session, (&ledger, address), done).await
         }
-        AdminCommand::Slash { operator, amount, accuser, evidence } => {
-            let evidence = evidence_hash(&evidence)?;
-            let finding =
-                Finding { operator, amount, accuser: accuser.unwrap_or_default(), evidence };
-            let done = admin(session, &ledger, key_file).await?.slash(finding).await;
-            finish(session, (&ledger, operator), done).await
-        }
     }
 }
 
@@ -86,19 +78,6 @@ async fn admin(session: &Session, ledger: &Ledger, key_file: Option<&Path>) -> R
         ledger.fund(key.address(), PURSE).await.context("the admin has no coins for gas")?;
     }
     Ok(Admin::new(ledger.clone(), key))
-}
-
-fn evidence_hash(evidence: &Evidence) -> Result<Hash> {
-    let path = match evidence {
-        Evidence::Hash(hash) => return Ok(*hash),
-        Evidence::Document(path) => path,
-    };
-    let read = || -> Result<Vec<u8>> {
-        let length = fs::metadata(path)?.len();
-        ensure!(length <= MAX_EVIDENCE_BYTES, "it has {length} bytes; give its SHA3-256 instead");
-        Ok(fs::read(path)?)
-    };
-    Ok(Hash::of(&read().with_context(|| format!("cannot read the evidence {}", path.display()))?))
 }
 
 /// Says what was done and how the account stands now.
@@ -215,19 +194,6 @@ fn lines(value: &Value, name: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn evidence_is_a_document_or_its_hash() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("receipts.json");
-        fs::write(&path, b"two receipts for one task").unwrap();
-        let of_text = |text: &str| evidence_hash(&text.parse().unwrap());
-        let hash = of_text(path.to_str().unwrap()).unwrap();
-        assert_eq!(hash, Hash::of(b"two receipts for one task"));
-        assert_eq!(of_text(&hash.to_string()).unwrap(), hash);
-        let error = of_text("0x12").unwrap_err();
-        assert!(format!("{error:#}").contains("0x12"), "half a hash is no hash");
-    }
 
     #[test]
     fn people_see_one_named_value_per_line() {

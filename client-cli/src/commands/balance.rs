@@ -19,5 +19,8 @@ pub async fn run(session: &Session) -> Result<()> {
         "deposited  {} available, {} locked in running tasks",
         deposit.available, deposit.locked
     );
+    if let Some(announcement) = super::withdraw::announcement(&deposit) {
+        println!("           {announcement}");
+    }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! `cactus faucet`, `cactus deposit` and `cactus withdraw`: coins into and out of the contract.
+//! `cactus faucet` and `cactus deposit`: coins to the wallet and into the contract.
 
 use crate::{helpful::Helpful, session::Session};
 use anyhow::{Context, Result};
-use cactus_ledger::{Call, Ledger, SubmitError};
+use cactus_ledger::{Call, ClientBalance, Ledger, SubmitError};
 use cactus_protocol::{Octas, SecretKey};
 use serde_json::json;
 
@@ -30,22 +30,23 @@ pub async fn deposit(session: &Session, amount: Octas) -> Result<()> {
     let (key, ledger) = (session.wallet()?, session.ledger().await?);
     let help =
         "get test coins with `cactus faucet`, or send APT to the address of `cactus wallet show`";
-    submit(session, &ledger, &key, Call::Deposit { amount }, help).await
+    report(session, &submit(&ledger, &key, Call::Deposit { amount }, help).await?);
+    Ok(())
 }
 
-pub async fn withdraw(session: &Session, amount: Octas) -> Result<()> {
-    let (key, ledger) = (session.wallet()?, session.ledger().await?);
-    let help = "`cactus balance` shows what is available; what running tasks lock comes free when they end";
-    submit(session, &ledger, &key, Call::Withdraw { amount }, help).await
+/// What a call about the deposit did.
+pub(super) struct Moved {
+    transaction: String,
+    pub(super) balance: ClientBalance,
 }
 
-async fn submit(
-    session: &Session,
+/// Sends a call about the deposit.
+pub(super) async fn submit(
     ledger: &Ledger,
     key: &SecretKey,
     call: Call,
     help: &str,
-) -> Result<()> {
+) -> Result<Moved> {
     let committed = ledger.submit_and_wait(key, call).await.map_err(|error| match error {
         SubmitError::Aborted { .. } | SubmitError::Unfunded { .. } => {
             Helpful::error(error.to_string(), help)
@@ -54,11 +55,15 @@ async fn submit(
     })?;
     let balance =
         ledger.client_balance(key.address()).await.context("cannot read the new balance")?;
+    Ok(Moved { transaction: committed.hash, balance })
+}
+
+/// Says what a call did.
+pub(super) fn report(session: &Session, Moved { transaction, balance }: &Moved) {
     if session.network.json {
-        println!("{}", json!({ "transaction": committed.hash, "deposit": balance }));
+        println!("{}", json!({ "transaction": transaction, "deposit": balance }));
     } else {
-        println!("done in transaction {}", committed.hash);
+        println!("done in transaction {transaction}");
         println!("deposited: {} available, {} locked", balance.available, balance.locked);
     }
-    Ok(())
 }

@@ -12,3 +12,4 @@ pub mod nodes;
 pub mod task;
 pub mod up;
 pub mod wallet;
+pub mod withdraw;

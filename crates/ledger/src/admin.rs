@@ -1,5 +1,5 @@
 //! What the contracts' admin and validators do: let routing servers and operators in, take an
-//! authorisation back, slash. Every act does only what is missing and names its transactions. It
+//! authorisation back. Every act does only what is missing and names its transactions. It
 //! never chooses a key and never acts before it has checked that the key may.
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     submit::{Committed, SubmitError},
     view::{OrchestratorInfo, ServerInfo},
 };
-use cactus_protocol::{Address, Hash, Octas, SecretKey};
+use cactus_protocol::{Address, SecretKey};
 use serde::Serialize;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -30,19 +30,6 @@ pub struct Done {
     pub action: &'static str,
     /// Its hash, `0x…`.
     pub transaction: String,
-}
-
-/// A finding of an operator's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finding {
-    /// Whose stake is taken.
-    pub operator: Address,
-    /// The most that is taken.
-    pub amount: Octas,
-    /// Who gets the capped bounty; the zero address stands for nobody.
-    pub accuser: Address,
-    /// Of the evidence, which must be public.
-    pub evidence: Hash,
 }
 
 /// Why an act did not happen, or only in part. Repeating it does what is still missing.
@@ -146,19 +133,6 @@ impl Admin {
             ("validate a node", Call::ValidateNode { operator, node_public_key })
         }));
         self.submit_as_validator(calls).await
-    }
-
-    /// Takes stake from an operator for a fault that anyone can check.
-    ///
-    /// # Errors
-    /// [`AdminError`] by what to do about it.
-    pub async fn slash(&self, finding: Finding) -> Acts {
-        let Finding { operator, amount, accuser, evidence } = finding;
-        if self.ledger.orchestrator(operator).await?.is_none() {
-            return Err(not_registered(operator, "an orchestrator"));
-        }
-        let call = Call::Slash { operator, amount, accuser, evidence_hash: evidence };
-        self.submit_as_validator(vec![("slash the operator", call)]).await
     }
 
     async fn check_admin(&self) -> Result<(), AdminError> {

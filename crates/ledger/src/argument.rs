@@ -12,8 +12,15 @@ pub(crate) trait Argument {
 
 /// A Move `vector<u8>`: the length as ULEB128, then the bytes.
 fn vector(bytes: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(bytes.len() + 2);
-    let mut rest = bytes.len();
+    let mut out = length(bytes.len());
+    out.extend_from_slice(bytes);
+    out
+}
+
+/// ULEB128.
+fn length(items: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(2);
+    let mut rest = items;
     loop {
         let low = u8::try_from(rest & 0x7f).unwrap_or(0);
         rest >>= 7;
@@ -23,7 +30,6 @@ fn vector(bytes: &[u8]) -> Vec<u8> {
         }
         out.push(low | 0x80);
     }
-    out.extend_from_slice(bytes);
     out
 }
 
@@ -45,6 +51,21 @@ macro_rules! vector_of_bytes {
 }
 
 vector_of_bytes!(TaskId, OrderId, Hash, PublicKey, Signature);
+
+impl Argument for Option<TaskId> {
+    /// No task is an empty id.
+    fn encode(&self) -> Vec<u8> {
+        self.map_or_else(|| vector(&[]), |id| id.encode())
+    }
+}
+
+impl<T: Argument> Argument for Vec<T> {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = length(self.len());
+        self.iter().for_each(|item| out.extend(item.encode()));
+        out
+    }
+}
 
 impl Argument for String {
     fn encode(&self) -> Vec<u8> {
@@ -102,6 +123,9 @@ mod tests {
         assert_eq!("x".repeat(300).encode()[..2], [0xac, 0x02]);
         assert_eq!(Octas(258).encode(), [2, 1, 0, 0, 0, 0, 0, 0]);
         assert_eq!(5_u32.encode().len(), 8);
+        assert_eq!(vec![5_u32, 258].encode()[..11], [2, 5, 0, 0, 0, 0, 0, 0, 0, 2, 1]);
+        assert_eq!(None::<TaskId>.encode(), [0]);
+        assert_eq!(Some(TaskId([7; 32])).encode(), TaskId([7; 32]).encode());
         assert_eq!(Fault::User.encode(), [2]);
         assert_eq!(Availability::Offline.encode(), [3]);
     }

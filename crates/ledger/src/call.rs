@@ -69,11 +69,8 @@ calls! {
         amount: Octas,
     } = Cactus("payment", "deposit");
 
-    /// The sender takes back what no task locks.
-    Withdraw {
-        /// How much.
-        amount: Octas,
-    } = Cactus("payment", "withdraw");
+    /// The sender takes back what it requested, as far as no task locks it.
+    Withdraw {} = Cactus("payment", "withdraw");
 
     /// The sender, an authorised routing server, locks a client's money for one task.
     /// [`Call::create_task`] builds it from a signed order.
@@ -294,18 +291,6 @@ calls! {
         mask: u64,
     } = Cactus("config", "unpause");
 
-    /// The sender, a validator, takes stake from an operator; none of it goes to the sender.
-    Slash {
-        /// Whose stake.
-        operator: Address,
-        /// How much.
-        amount: Octas,
-        /// Who gets the capped bounty; never the sender.
-        accuser: Address,
-        /// Of the evidence.
-        evidence_hash: Hash,
-    } = Cactus("dispute", "slash");
-
     /// The admin moves the protocol's fees out of a server's vault.
     SweepTreasury {
         /// Whose vault.
@@ -319,6 +304,113 @@ calls! {
         /// Who receives.
         recipient: Address,
     } = Cactus("treasury", "sweep_slashed");
+
+    /// The sender announces a withdrawal; it replaces an earlier one and starts the delay anew.
+    RequestWithdraw {
+        /// How much.
+        amount: Octas,
+    } = Cactus("payment", "request_withdraw");
+
+    /// The sender takes its announcement of a withdrawal back.
+    CancelWithdraw {} = Cactus("payment", "cancel_withdraw");
+
+    /// The sender, a task's orchestrator, puts its delivery on record because the server is silent.
+    DeliverTask {
+        /// Who pays.
+        client: Address,
+        /// Which task.
+        task_id: TaskId,
+        /// Prompt length.
+        prompt_tokens: u32,
+        /// Output length.
+        output_tokens: u32,
+        /// Milliseconds of compute.
+        compute_ms: u32,
+        /// Of the receipt that the node signed.
+        receipt_hash: Hash,
+    } = Cactus("payment", "deliver_task");
+
+    /// Anyone has a delivery paid to which no one objected in time.
+    ReleaseExpired {
+        /// Who pays.
+        client: Address,
+        /// Which task.
+        task_id: TaskId,
+    } = Cactus("payment", "release_expired");
+
+    /// The sender, a routing server, pays for many tasks; the lists are of one length, 1 to 100.
+    /// What cannot be paid is passed over: [`crate::ChainEvent::settlement`] and
+    /// [`crate::ChainEvent::skipped`] tell which.
+    CompleteTasks {
+        /// Who pays.
+        clients: Vec<Address>,
+        /// Which tasks.
+        task_ids: Vec<TaskId>,
+        /// Prompt lengths.
+        prompt_tokens: Vec<u32>,
+        /// Output lengths.
+        output_tokens: Vec<u32>,
+        /// Milliseconds of compute.
+        compute_ms: Vec<u32>,
+        /// Of the receipts that the nodes signed.
+        receipt_hashes: Vec<Hash>,
+    } = Cactus("payment", "complete_tasks");
+
+    /// The sender accuses an operator, and puts up a bond.
+    Accuse {
+        /// Who is accused.
+        operator: Address,
+        /// Whose task it is about; the zero address if none.
+        client: Address,
+        /// Which task; none if it is about no task.
+        task_id: Option<TaskId>,
+        /// Of the evidence.
+        evidence_hash: Hash,
+    } = Cactus("dispute", "accuse");
+
+    /// The sender, client or server of a delivered task, has a case hold it.
+    HoldTask {
+        /// Where the case is.
+        case: Address,
+    } = Cactus("dispute", "hold_task");
+
+    /// The sender, who is accused, answers.
+    Respond {
+        /// Where the case is.
+        case: Address,
+        /// Of its defence.
+        response_hash: Hash,
+    } = Cactus("dispute", "respond");
+
+    /// The sender, a validator, commits to an opinion.
+    CommitVote {
+        /// Where the case is.
+        case: Address,
+        /// As `ballot::commitment` defines it.
+        commitment: Hash,
+    } = Cactus("dispute", "commit_vote");
+
+    /// The sender, a validator, reveals the opinion that it committed to.
+    RevealVote {
+        /// Where the case is.
+        case: Address,
+        /// Whether it is for the accuser.
+        uphold: bool,
+        /// The secret half of the commitment.
+        salt: Hash,
+    } = Cactus("dispute", "reveal_vote");
+
+    /// The sender, who lost the first vote, asks for a second one, and puts up a bond.
+    Appeal {
+        /// Where the case is.
+        case: Address,
+    } = Cactus("dispute", "appeal");
+
+    /// Anyone ends a case whose time is over.
+    FinalizeCase {
+        /// Where the case is.
+        case: Address,
+    } = Cactus("dispute", "finalize");
 }
 
 /// What a routing server decides about a task when it assigns it.
@@ -365,7 +457,9 @@ impl Call {
             Self::CreateTask { client, task_id, .. }
             | Self::CompleteTask { client, task_id, .. }
             | Self::FailTask { client, task_id, .. }
-            | Self::RefundExpired { client, task_id, .. } => Some((*client, *task_id)),
+            | Self::RefundExpired { client, task_id, .. }
+            | Self::DeliverTask { client, task_id, .. }
+            | Self::ReleaseExpired { client, task_id, .. } => Some((*client, *task_id)),
             _ => None,
         }
     }

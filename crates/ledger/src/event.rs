@@ -2,7 +2,10 @@
 //! Reads only what the node answered and never asks it for more.
 
 use cactus_protocol::{Address, Octas, TaskId};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::Value;
 
 /// An event of the contracts. Events of other modules are not kept.
@@ -16,7 +19,7 @@ pub struct ChainEvent {
     pub data: Value,
 }
 
-/// `payment::TaskSettled`: where a task's lock went.
+/// `settlement::TaskSettled`: where a task's lock went.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Settlement {
     /// Who paid.
@@ -41,6 +44,51 @@ pub struct Settlement {
     pub refund_octas: Octas,
 }
 
+/// `payment::TaskSkipped`: a batch passed over this task, and its lock is where it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Skipped {
+    /// Whose task.
+    pub client: Address,
+    /// Which.
+    pub task_id: TaskId,
+    /// Why.
+    pub reason: SkipReason,
+}
+
+/// Why a batch passed over a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(from = "u8")]
+pub enum SkipReason {
+    /// There is no such task.
+    Unknown,
+    /// It is another server's.
+    Foreign,
+    /// It was settled or refunded before: look at the task itself.
+    Final,
+    /// A case holds it.
+    Disputed,
+    /// Its deadline, or its review, is over.
+    Late,
+    /// The report's hash is not 32 bytes or it has too many tokens.
+    Unsound,
+    /// A later version of the contracts says something else.
+    Other,
+}
+
+impl From<u8> for SkipReason {
+    fn from(code: u8) -> Self {
+        match code {
+            1 => Self::Unknown,
+            2 => Self::Foreign,
+            3 => Self::Final,
+            4 => Self::Disputed,
+            5 => Self::Late,
+            6 => Self::Unsound,
+            _ => Self::Other,
+        }
+    }
+}
+
 fn octas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Octas, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map(Octas).map_err(D::Error::custom)
@@ -49,9 +97,17 @@ fn octas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Octas, D::Error> 
 impl ChainEvent {
     /// The event as a settlement, if it is one.
     pub fn settlement(&self) -> Option<Settlement> {
-        (self.module == "payment" && self.name == "TaskSettled")
-            .then(|| Settlement::deserialize(&self.data).ok())
-            .flatten()
+        self.read("settlement", "TaskSettled")
+    }
+
+    /// The event as a task that a batch passed over, if it is one.
+    pub fn skipped(&self) -> Option<Skipped> {
+        self.read("payment", "TaskSkipped")
+    }
+
+    fn read<T: DeserializeOwned>(&self, module: &str, name: &str) -> Option<T> {
+        let is_it = self.module == module && self.name == name;
+        is_it.then(|| T::deserialize(&self.data).ok()).flatten()
     }
 
     /// Reads one entry of a transaction's `events` if it is of the contracts at `contract`.
@@ -121,7 +177,7 @@ mod tests {
     fn a_settlement_is_read_from_the_contracts_own_event_only() {
         let contract = Address([0xca; 32]);
         let event = |account: Address, extra: &str| {
-            json!({ "type": format!("{account}::payment::TaskSettled"), "data": {
+            json!({ "type": format!("{account}::settlement::TaskSettled"), "data": {
                 "__variant__": extra, "client": "0x1", "task_id": Address([2; 32]).to_string(),
                 "server": "0x3", "orchestrator": "0x4", "orchestrator_octas": "90",
                 "server_fee_octas": "8", "treasury_fee_octas": "2", "refund_octas": "900" } })
@@ -131,5 +187,22 @@ mod tests {
         assert_eq!(settlement.orchestrator_octas, Octas(90));
         assert_eq!(settlement.task_id, TaskId([2; 32]));
         assert_eq!(ChainEvent::parse(&event(Address([1; 32]), "V1"), contract), None);
+        assert_eq!(settled.skipped(), None);
+    }
+
+    #[test]
+    fn a_skipped_task_is_read_with_its_reason() {
+        let data = |reason: u8| {
+            json!({ "__variant__": "V1", "client": "0x1", "server": "0x3", "reason": reason,
+                "task_id": Address([2; 32]).to_string() })
+        };
+        let skipped = |reason| {
+            let (module, name) = ("payment".to_owned(), "TaskSkipped".to_owned());
+            ChainEvent { module, name, data: data(reason) }.skipped().unwrap()
+        };
+        assert_eq!(skipped(3).task_id, TaskId([2; 32]));
+        let reasons: Vec<SkipReason> = (1..8).map(|code| skipped(code).reason).collect();
+        use SkipReason::{Disputed, Final, Foreign, Late, Other, Unknown, Unsound};
+        assert_eq!(reasons, [Unknown, Foreign, Final, Disputed, Late, Unsound, Other]);
     }
 }

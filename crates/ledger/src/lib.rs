@@ -20,9 +20,9 @@ mod transaction;
 mod view;
 mod view_wire;
 
-pub use admin::{Admin, AdminError, Done, Finding};
+pub use admin::{Admin, AdminError, Done};
 pub use call::{Assignment, Call};
-pub use event::{Abort, ChainEvent, Settlement};
+pub use event::{Abort, ChainEvent, Settlement, SkipReason, Skipped};
 pub use ledger::{ConnectError, FundError, Ledger, LedgerConfig, ViewError};
 pub use localnet::{LOCALNET_CHAIN_ID, LOCALNET_CONTRACT, LOCALNET_URL};
 pub use outbox::{IntentId, Outbox, Outcome, Settled};

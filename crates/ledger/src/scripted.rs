@@ -251,10 +251,8 @@ impl State {
                     server,
                     orchestrator: address(8),
                     lock: Octas(number(10)),
-                    orchestrator_paid: Octas(0),
-                    fee_paid: Octas(0),
-                    refunded: Octas(0),
                     deadline_seconds: number(13),
+                    ..TaskInfo::UNKNOWN
                 };
                 self.create(task_id(7), info)
             }
@@ -325,16 +323,7 @@ impl Chain for Scripted {
     }
 
     async fn task(&self, _: Address, task_id: TaskId) -> Result<TaskInfo, ChainError> {
-        const UNKNOWN: TaskInfo = TaskInfo {
-            stage: TaskStage::Unknown,
-            server: Address([0; 32]),
-            orchestrator: Address([0; 32]),
-            lock: Octas(0),
-            orchestrator_paid: Octas(0),
-            fee_paid: Octas(0),
-            refunded: Octas(0),
-            deadline_seconds: 0,
-        };
-        self.request(None, |state| Ok(state.tasks.get(&task_id).copied().unwrap_or(UNKNOWN))).await
+        let found = |state: &mut State| Ok(state.tasks.get(&task_id).copied());
+        Ok(self.request(None, found).await?.unwrap_or(TaskInfo::UNKNOWN))
     }
 }

@@ -39,10 +39,29 @@ impl Availability {
 /// A client's money in the escrow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientBalance {
-    /// Free to withdraw or to lock.
+    /// Free to be locked, what is requested included.
     pub available: Octas,
     /// Locked by tasks.
     pub locked: Octas,
+    /// What the client announced that it takes back; zero if nothing.
+    pub requested: Octas,
+    /// From when on it may take that, in Unix seconds; 0 if nothing is announced.
+    pub withdraw_from_seconds: u64,
+}
+
+impl ClientBalance {
+    /// Nothing at all.
+    pub const EMPTY: Self = Self {
+        available: Octas::ZERO,
+        locked: Octas::ZERO,
+        requested: Octas::ZERO,
+        withdraw_from_seconds: 0,
+    };
+
+    /// What new work may be admitted against: what the client announced counts as gone.
+    pub fn uncommitted(&self) -> Octas {
+        self.available.saturating_sub(self.requested)
+    }
 }
 
 /// A registered orchestrator.
@@ -97,6 +116,8 @@ pub struct Reputation {
     pub output_tokens: u64,
     /// Milliseconds of compute so far.
     pub compute_ms: u64,
+    /// Tasks that nobody delivered or ended in time.
+    pub idle: u64,
 }
 
 /// A registered routing server.
@@ -124,6 +145,10 @@ pub enum TaskStage {
     Unknown,
     /// Money is locked.
     Assigned,
+    /// The orchestrator put its delivery on record, and is paid for it unless someone objects.
+    Delivered,
+    /// A case holds it until it is closed.
+    Disputed,
     /// Paid.
     Settled,
     /// The lock went back.
@@ -147,6 +172,26 @@ pub struct TaskInfo {
     pub fee_paid: Octas,
     /// Returned to the client.
     pub refunded: Octas,
-    /// After this moment anyone may return the lock, in Unix seconds.
+    /// After this moment anyone may return the lock of what was not delivered, in Unix seconds.
     pub deadline_seconds: u64,
+    /// After this moment anyone may have a delivery paid, in Unix seconds; 0 unless delivered.
+    pub review_until_seconds: u64,
+    /// The case that holds it; the zero address unless disputed.
+    pub case: Address,
+}
+
+impl TaskInfo {
+    /// A task that was never created.
+    pub const UNKNOWN: Self = Self {
+        stage: TaskStage::Unknown,
+        server: Address([0; 32]),
+        orchestrator: Address([0; 32]),
+        lock: Octas::ZERO,
+        orchestrator_paid: Octas::ZERO,
+        fee_paid: Octas::ZERO,
+        refunded: Octas::ZERO,
+        deadline_seconds: 0,
+        review_until_seconds: 0,
+        case: Address([0; 32]),
+    };
 }

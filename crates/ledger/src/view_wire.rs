@@ -12,11 +12,18 @@ use serde::Deserialize;
 pub(crate) struct Balance {
     available: Octas,
     locked: Octas,
+    requested: Octas,
+    withdraw_from_seconds: u64,
 }
 
 impl From<Balance> for ClientBalance {
     fn from(wire: Balance) -> Self {
-        Self { available: wire.available, locked: wire.locked }
+        Self {
+            available: wire.available,
+            locked: wire.locked,
+            requested: wire.requested,
+            withdraw_from_seconds: wire.withdraw_from_seconds,
+        }
     }
 }
 
@@ -80,6 +87,7 @@ pub(crate) struct Standing {
     volume: Octas,
     output_tokens: u64,
     compute_ms: u64,
+    idle: u64,
 }
 
 impl From<Standing> for Reputation {
@@ -91,6 +99,7 @@ impl From<Standing> for Reputation {
             volume: wire.volume,
             output_tokens: wire.output_tokens,
             compute_ms: wire.compute_ms,
+            idle: wire.idle,
         }
     }
 }
@@ -139,6 +148,12 @@ pub(crate) struct Task {
     fee_paid: Octas,
     refunded: Octas,
     deadline_seconds: u64,
+    _prompt_tokens: u64,
+    _output_tokens: u64,
+    _compute_ms: u64,
+    _receipt_hash: Vec<u8>,
+    review_until_seconds: u64,
+    case: Address,
 }
 
 impl From<Task> for TaskInfo {
@@ -147,6 +162,8 @@ impl From<Task> for TaskInfo {
             1 => TaskStage::Assigned,
             2 => TaskStage::Settled,
             3 => TaskStage::Refunded,
+            4 => TaskStage::Delivered,
+            5 => TaskStage::Disputed,
             _ => TaskStage::Unknown,
         };
         Self {
@@ -158,6 +175,8 @@ impl From<Task> for TaskInfo {
             fee_paid: wire.fee_paid,
             refunded: wire.refunded,
             deadline_seconds: wire.deadline_seconds,
+            review_until_seconds: wire.review_until_seconds,
+            case: wire.case,
         }
     }
 }

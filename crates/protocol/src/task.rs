@@ -109,7 +109,9 @@ pub fn step(
         (S::Assigned, E::GiveUp(fault)) => {
             Ok((S::Refunding { fault }, Some(TaskEffect::Fail(fault))))
         }
-        (S::Delivered(_), E::PaymentConfirmed) => Ok((S::Settled, None)),
+        // What was given up is paid if the orchestrator had put its delivery on record and the
+        // server's word came after the review.
+        (S::Delivered(_) | S::Refunding { .. }, E::PaymentConfirmed) => Ok((S::Settled, None)),
         // The lock timed out on the chain before the payment arrived there.
         (S::Delivered(_) | S::Refunding { .. }, E::RefundConfirmed) => Ok((S::Refunded, None)),
         (state, event) => Err(Illegal { state, event }),

@@ -53,7 +53,7 @@ const FUNCTIONS: &[&str] = &[
     "payment::deposit",
     "payment::create_task",
     "payment::complete_task",
-    "payment::withdraw",
+    "payment::request_withdraw",
     "stake::bond",
     "stake::begin_unbond",
     "stake::rebond",
@@ -91,7 +91,7 @@ impl Scene {
         let session = &cast.sessions[index];
         let task = vec![1; 32];
         let (signer, arguments) = match function {
-            "payment::deposit" | "payment::withdraw" => (client, vec![U64(1_000)]),
+            "payment::deposit" | "payment::request_withdraw" => (client, vec![U64(1_000)]),
             "payment::create_task" => (server, create_task(client, server, operator, node)),
             "payment::complete_task" => {
                 let work = [1_000, 1_000, 5].map(U64);

@@ -7,7 +7,9 @@ use crate::argument::Argument::{self, Address as A, Bytes, U64};
 use crate::books::{Books, Violation, hold};
 use crate::cast::Cast;
 use crate::operation::{Operation, Step};
-use crate::records::{ChannelState, ClientAccount, Escrow, PoolState, Server, Stake, VaultOnly};
+use crate::records::{
+    ChannelState, ClientAccount, Escrow, PoolState, Server, Stake, TaskState, VaultOnly,
+};
 use crate::run::Trial;
 
 /// Longer than any deadline, channel, case, pool or period may be: the largest maxima of `config`
@@ -28,7 +30,7 @@ pub fn leave(trial: &mut Trial, cast: &Cast) -> Result<u64, Violation> {
     way.end_all(stranger)?;
     way.take_home()?;
     way.wait()?;
-    way.withdraw_stakes()?;
+    way.withdraw()?;
     way.reclaim(stranger)?;
     way.sweep(admin, stranger)?;
     let empty = |books: &Books| {
@@ -68,17 +70,22 @@ impl Way<'_> {
 
     /// Ends by time-out what is not final: anyone can.
     fn end_all(&mut self, anyone: Address) -> Result<(), Violation> {
-        for (client, task) in self.trial.books.assigned.clone() {
-            self.must("payment::refund_expired", anyone, vec![A(client), Bytes(task)])?;
+        for (at, case) in self.trial.books.cases.clone() {
+            if case.outcome == 0 {
+                self.must("dispute::finalize", anyone, vec![A(at)])?;
+            }
+        }
+        for id in self.trial.books.assigned.clone() {
+            let task = self.trial.books.tasks.get(&id);
+            let delivered =
+                task.is_some_and(|task| matches!(task.state, TaskState::Delivered { .. }));
+            let exit =
+                if delivered { "payment::release_expired" } else { "payment::refund_expired" };
+            self.must(exit, anyone, vec![A(id.0), Bytes(id.1)])?;
         }
         for (at, channel) in self.trial.books.channels.clone() {
             if channel.state != ChannelState::Closed {
                 self.must("channel::finalize", anyone, vec![A(at)])?;
-            }
-        }
-        for (at, case) in self.trial.books.cases.clone() {
-            if case.outcome == 0 {
-                self.must("dispute::finalize", anyone, vec![A(at)])?;
             }
         }
         for (at, pool) in self.trial.books.pools.pools.clone() {
@@ -126,7 +133,7 @@ impl Way<'_> {
             let Escrow::V1 { available, locked, .. } = escrow;
             hold!(locked == 0, "{client} has {locked} locked without a task");
             if available > 0 {
-                self.must("payment::withdraw", client, vec![U64(available)])?;
+                self.must("payment::request_withdraw", client, vec![U64(available)])?;
             }
         }
         for (server, Server::V1 { registered, .. }) in self.trial.books.servers.clone() {
@@ -145,7 +152,13 @@ impl Way<'_> {
         Ok(())
     }
 
-    fn withdraw_stakes(&mut self) -> Result<(), Violation> {
+    fn withdraw(&mut self) -> Result<(), Violation> {
+        for (client, ClientAccount::V1 { escrow, .. }) in self.trial.books.clients.clone() {
+            let Escrow::V1 { available, requested, .. } = escrow;
+            if requested > 0 && available > 0 {
+                self.must("payment::withdraw", client, vec![])?;
+            }
+        }
         for (operator, Stake::V1 { unbonding, .. }) in self.trial.books.stakes.clone() {
             if !unbonding.is_empty() {
                 self.must("stake::withdraw", operator, vec![])?;

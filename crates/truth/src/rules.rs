@@ -10,8 +10,8 @@ use crate::books::{Books, Touched, Violation, hold, primary_store, read, total_s
 use crate::cast::Cast;
 use crate::operation::Operation;
 use crate::records::{
-    Appeal, Case, Channel, Parameters, Reputation, Server, Settlement, Stake, TaskSettled,
-    TaskState,
+    Appeal, Case, Channel, ClientAccount, Escrow, Parameters, Reputation, Server, Settlement,
+    Stake, TaskSettled, TaskState,
 };
 use crate::signing::{Invite, Order};
 
@@ -19,6 +19,7 @@ use crate::signing::{Invite, Order};
 pub struct Before {
     stakes: BTreeMap<Address, Stake>,
     reputations: BTreeMap<Address, Reputation>,
+    escrows: BTreeMap<Address, Escrow>,
 }
 
 /// What people signed in a sequence; nothing else may count.
@@ -36,13 +37,16 @@ pub struct Signed {
 const SERVER_FEE_BPS: usize = 3;
 const TREASURY_FEE_BPS: usize = 4;
 const QUALITY_FLOOR_BPS: usize = 5;
-const BOUNTY_CAP_BPS: usize = 7;
 const BPS: u128 = 10_000;
 const PRICE_TOKENS: u128 = 1_000;
 
 /// Entry functions that no pause may stop.
 pub const EXITS: &[&str] = &[
+    "payment::request_withdraw",
     "payment::withdraw",
+    "payment::cancel_withdraw",
+    "payment::deliver_task",
+    "payment::release_expired",
     "payment::complete_task",
     "payment::complete_tasks",
     "payment::fail_task",
@@ -61,6 +65,7 @@ pub const EXITS: &[&str] = &[
     "channel::finalize",
     "dispute::finalize",
     "dispute::respond",
+    "dispute::hold_task",
     "treasury::sweep",
     "treasury::sweep_slashed",
     "domain::update_domain",
@@ -79,7 +84,15 @@ pub const EXITS: &[&str] = &[
 impl Before {
     /// Notes what the rules will compare.
     pub fn of(books: &Books) -> Self {
-        Self { stakes: books.stakes.clone(), reputations: books.reputations.clone() }
+        let escrow = |(at, account): (&Address, &ClientAccount)| {
+            let ClientAccount::V1 { escrow, .. } = account;
+            (*at, escrow.clone())
+        };
+        Self {
+            stakes: books.stakes.clone(),
+            reputations: books.reputations.clone(),
+            escrows: books.clients.iter().map(escrow).collect(),
+        }
     }
 }
 
@@ -113,7 +126,7 @@ pub fn check_success(
     match operation.function {
         "payment::create_task" => check_order(books, operation, signed),
         "stake::withdraw" => check_withdrawal(before, books, operation),
-        "dispute::slash" => check_slash(before, books, operation, touched),
+        "payment::withdraw" => check_payout(before, books, operation, touched),
         "channel::redeem" | "channel::redeem_batch" => check_vouchers(books, signed),
         _ => Ok(()),
     }
@@ -152,9 +165,8 @@ fn entitled(books: &Books, operation: &Operation, effects: &Effects) -> BTreeSet
         "payment::withdraw" | "stake::withdraw" | "server_registry::remove_server" => {
             [signer].into()
         }
-        "payment::complete_task" | "payment::complete_tasks" => {
-            let orchestrators = settlements(effects).map(|settled| settled.orchestrator);
-            orchestrators.chain([signer]).collect()
+        "payment::complete_task" | "payment::complete_tasks" | "payment::release_expired" => {
+            payees(effects).collect()
         }
         "rewards::claim" => [signer].into(),
         "rewards::reclaim" => {
@@ -163,8 +175,10 @@ fn entitled(books: &Books, operation: &Operation, effects: &Effects) -> BTreeSet
         }
         "treasury::sweep" => [address(1)].into(),
         "treasury::sweep_slashed" => [address(0)].into(),
-        "dispute::slash" => [address(2)].into(),
-        "dispute::finalize" => books.cases.get(&address(0)).map(parties).unwrap_or_default(),
+        "dispute::finalize" => {
+            let parties = books.cases.get(&address(0)).map(parties).unwrap_or_default();
+            parties.into_iter().chain(payees(effects)).collect()
+        }
         "channel::redeem" => channel(|channel| channel.payee).into_iter().collect(),
         "channel::close_by_payee" | "channel::finalize" => {
             channel(|channel| channel.payer).into_iter().collect()
@@ -188,10 +202,15 @@ fn parties(case: &Case) -> BTreeSet<Address> {
     [case.accuser, case.operator, case.client].into_iter().chain(appellant).collect()
 }
 
+/// Orchestrators and servers of what was settled.
+fn payees(effects: &Effects) -> impl Iterator<Item = Address> {
+    settlements(effects).flat_map(|settled| [settled.orchestrator, settled.server])
+}
+
 fn settlements(effects: &Effects) -> impl Iterator<Item = Settlement> {
     let settled = effects.events.iter().filter(|event| {
         matches!(&event.type_tag, cactus_move_vm::TypeTag::Struct(tag)
-            if tag.module == "payment" && tag.name == "TaskSettled")
+            if tag.module == "settlement" && tag.name == "TaskSettled")
     });
     settled.filter_map(|event| read(&event.data).ok()).map(|TaskSettled::V1(settled)| settled)
 }
@@ -290,26 +309,25 @@ fn check_withdrawal(
     Ok(())
 }
 
-/// A slash takes all it may, and its caller gets none of it.
-fn check_slash(
+/// What was announced is paid when its time has come, as far as it is free, and no more.
+fn check_payout(
     before: &Before,
     books: &Books,
     operation: &Operation,
     touched: &Touched,
 ) -> Result<(), Violation> {
-    use Argument::{Address as A, U64};
-    let [A(operator), U64(amount), A(accuser), ..] = operation.arguments.as_slice() else {
-        return Err(Violation("slash has other arguments".to_owned()));
+    let client = operation.signer.unwrap_or_default();
+    let (Some(old), Some(ClientAccount::V1 { escrow: new, .. })) =
+        (before.escrows.get(&client), books.clients.get(&client))
+    else {
+        return Err(Violation("a withdrawal without a deposit".to_owned()));
     };
-    let old = before.stakes.get(operator).map_or(0, total_stake);
-    let new = books.stakes.get(operator).map_or(0, total_stake);
-    let slashed = old - new;
-    hold!(slashed == old.min(*amount), "slashed {slashed} of {old} where {amount} was asked");
-    let store = primary_store(accuser);
+    let (Escrow::V1 { available, requested, .. }, Escrow::V1 { requested: left, .. }) = (old, new);
+    let store = primary_store(&client);
     let after = books.stores.get(&store).copied().unwrap_or(0);
-    let bounty = after - touched.stores.get(&store).copied().unwrap_or(after);
-    let cap = u128::from(slashed) * u128::from(books.parameter(BOUNTY_CAP_BPS)) / BPS;
-    hold!(u128::from(bounty) <= cap, "a bounty of {bounty} where {cap} is the cap");
+    let paid = after - touched.stores.get(&store).copied().unwrap_or(after);
+    hold!(paid == *requested.min(available), "paid {paid} of {requested} with {available} free");
+    hold!(*left == 0, "a request outlived its payment");
     Ok(())
 }
 

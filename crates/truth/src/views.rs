@@ -29,13 +29,12 @@ pub fn of_operation(operation: &Operation, created: Option<Address>) -> Vec<View
     let mut views = vec![view("world::coins", vec![A(signer)])];
     let (module, name) = operation.function.split_once("::").unwrap_or_default();
     let more = match (module, name) {
-        ("payment", "deposit" | "withdraw") => vec![view("payment::balance", vec![A(signer)])],
+        ("payment", "deposit" | "request_withdraw" | "withdraw" | "cancel_withdraw") => {
+            vec![view("payment::balance", vec![A(signer)])]
+        }
         ("payment", "complete_tasks") => vec![view("server_registry::server", vec![A(signer)])],
         ("payment", _) => of_task(operation, first),
         ("stake", _) => vec![view("stake::stake_of", vec![A(signer)])],
-        ("dispute", "slash") => {
-            vec![view("stake::stake_of", vec![A(first)]), view("treasury::balance", vec![])]
-        }
         ("dispute", _) => vec![view("dispute::case", vec![A(created.unwrap_or(first))])],
         ("channel", "redeem_batch") => vec![],
         ("channel", _) => vec![view("channel::channel", vec![A(created.unwrap_or(first))])],

@@ -1,9 +1,9 @@
 //! What the chain made of the server's intents, brought back into tasks, budgets and exposure. It
-//! creates no intent but the return of a lock that timed out.
+//! creates no intent but the end of a lock that timed out.
 
 use super::store::{self, StoreError, StoredTask};
 use crate::{app::App, link::unix_ms, metrics::Metrics, sync::lock};
-use cactus_ledger::{Abort, Call, IntentId, Outcome, Settled, TaskStage, outbox};
+use cactus_ledger::{Abort, Call, IntentId, Outcome, Settled, TaskInfo, TaskStage, outbox};
 use cactus_protocol::{Octas, TaskEvent, TaskId, TaskState};
 use std::time::{Duration, Instant};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -12,6 +12,13 @@ use tokio_util::sync::CancellationToken;
 /// How long a client whose lock failed by its own doing gets no answer: its node worked for
 /// nothing.
 const BAR: Duration = Duration::from_secs(600);
+
+/// Of the module `client_account`.
+const ENO_ACCOUNT: u64 = 1;
+/// Of the module `client_account`.
+const EINSUFFICIENT_BALANCE: u64 = 2;
+/// Of the module `payment`.
+const EWRONG_CLIENT_KEY: u64 = 3;
 
 /// Where a task's lock went.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,9 +61,13 @@ async fn reconcile(app: &App) {
         Err(error) => return tracing::error!(%error, "open tasks cannot be read"),
     };
     for task in live {
-        for id in
-            [IntentId::create(task.task_id), IntentId::close(task.task_id), expiry(task.task_id)]
-        {
+        let ids = [
+            IntentId::create(task.task_id),
+            IntentId::close(task.task_id),
+            expiry(task.task_id),
+            release(task.task_id),
+        ];
+        for id in ids {
             match outbox::outcome(&app.pool, &id).await {
                 Ok(Some(outcome)) => apply_logged(app, &id, &outcome).await,
                 Ok(None) => {}
@@ -68,6 +79,10 @@ async fn reconcile(app: &App) {
 
 fn expiry(task_id: TaskId) -> IntentId {
     IntentId::new(format!("expire:{task_id}"))
+}
+
+fn release(task_id: TaskId) -> IntentId {
+    IntentId::new(format!("release:{task_id}"))
 }
 
 async fn apply_logged(app: &App, id: &IntentId, outcome: &Outcome) {
@@ -101,8 +116,8 @@ async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreE
             }
             Ok(())
         }
-        ("close" | "expire", _) if is_final(&task) => Ok(()),
-        ("close" | "expire", outcome) => finish(app, &task, outcome).await,
+        ("close" | "expire" | "release", _) if is_final(&task) => Ok(()),
+        ("close" | "expire" | "release", outcome) => finish(app, &task, outcome).await,
         _ => Ok(()),
     }
 }
@@ -110,9 +125,13 @@ async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreE
 /// Whether the contract refused a lock for a reason that only the client can bring about between
 /// this server's check and the chain's: it withdrew its money or changed its account's key.
 fn is_the_clients(abort: &Abort) -> bool {
-    let of_payment = abort.module.rsplit("::").next() == Some("payment");
-    // ENO_ACCOUNT, EINSUFFICIENT_BALANCE and EWRONG_CLIENT_KEY, without Aptos' category.
-    of_payment && matches!(abort.code & 0xffff, 1 | 2 | 8)
+    let module = abort.module.rsplit("::").next();
+    // Without Aptos' category.
+    match abort.code & 0xffff {
+        ENO_ACCOUNT | EINSUFFICIENT_BALANCE => module == Some("client_account"),
+        EWRONG_CLIENT_KEY => module == Some("payment"),
+        _ => false,
+    }
 }
 
 fn is_final(task: &StoredTask) -> bool {
@@ -132,7 +151,7 @@ async fn finish(app: &App, task: &StoredTask, outcome: &Outcome) -> Result<(), S
         }
     };
     match (task.state, settlement, &hash) {
-        (TaskState::Delivered(_), Some(paid), _) => {
+        (_, Some(paid), _) => {
             let fee = paid.server_fee_octas.checked_add(paid.treasury_fee_octas);
             let amounts = Amounts {
                 transaction: hash,
@@ -176,19 +195,27 @@ async fn ask_the_chain(
         TaskStage::Refunded | TaskStage::Unknown => {
             conclude(app, task, (TaskEvent::RefundConfirmed, refund(task, hash))).await
         }
-        TaskStage::Assigned => return_expired(app, task).await,
+        TaskStage::Assigned | TaskStage::Delivered => end_by_time(app, task, &info).await,
+        // Asked again with each reconciliation, until the case is closed.
+        TaskStage::Disputed => Ok(()),
     }
 }
 
-/// The lock still stands though the chain refused its end: after the deadline anyone, hence this
-/// server, may return it.
-async fn return_expired(app: &App, task: &StoredTask) -> Result<(), StoreError> {
-    if unix_ms() / 1000 <= task.deadline_seconds {
+/// The lock still stands though the chain refused its end: when its time is over anyone, hence this
+/// server, may return it, or have paid what the orchestrator put on record.
+async fn end_by_time(app: &App, task: &StoredTask, info: &TaskInfo) -> Result<(), StoreError> {
+    let (client, task_id) = (task.client, task.task_id);
+    let (id, call, until) = if info.stage == TaskStage::Delivered {
+        let call = Call::ReleaseExpired { client, task_id };
+        (release(task_id), call, info.review_until_seconds)
+    } else {
+        (expiry(task_id), Call::RefundExpired { client, task_id }, task.deadline_seconds)
+    };
+    if unix_ms() / 1000 <= until {
         return Ok(());
     }
-    let call = Call::RefundExpired { client: task.client, task_id: task.task_id };
     let mut connection = app.pool.acquire().await?;
-    outbox::enqueue(&mut connection, &expiry(task.task_id), &call).await?;
+    outbox::enqueue(&mut connection, &id, &call).await?;
     app.carrier.wake();
     Ok(())
 }

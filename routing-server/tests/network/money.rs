@@ -128,6 +128,19 @@ async fn a_client_that_takes_its_money_away_under_a_task_is_not_served_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_announced_to_withdraw_buys_no_new_work() {
+    let app = spawn_app();
+    Node::link(&app).await.serve(&app, &["ok"]);
+    let client = Client::funded(&app);
+    app.chain.announce(client.key.address(), apt(10));
+    let (status, error) = refusal(client.chat(json!({})).await).await;
+    assert_eq!((status, error["code"].as_str()), (402, Some("insufficient_funds")));
+    // What it did not announce, or announced no longer, does.
+    app.chain.announce(client.key.address(), Octas(0));
+    eventually(async || (client.chat(json!({})).await.status() == 200).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_operator_owes_no_more_unsettled_work_than_its_stake_vouches_for() {
     let app = spawn_app();
     let mut identity = Identity::registered(&app);

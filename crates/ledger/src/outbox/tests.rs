@@ -378,10 +378,8 @@ async fn check_already_there(change: impl FnOnce(&mut TaskInfo), confirmed: bool
         server: server_key().address(),
         orchestrator: Address([5; 32]),
         lock: Octas(102),
-        orchestrator_paid: Octas(0),
-        fee_paid: Octas(0),
-        refunded: Octas(0),
         deadline_seconds: 2_000_000,
+        ..TaskInfo::UNKNOWN
     };
     change(&mut there);
     bench.chain.state().tasks.insert(task(2), there);

@@ -449,6 +449,11 @@ fn already_done(call: &Call, task: &TaskInfo, sender: Address) -> bool {
         }
         Call::CompleteTask { .. } => task.stage == TaskStage::Settled && task.server == sender,
         Call::FailTask { .. } | Call::RefundExpired { .. } => task.stage == TaskStage::Refunded,
+        Call::DeliverTask { .. } => {
+            matches!(task.stage, TaskStage::Delivered | TaskStage::Disputed)
+                && task.orchestrator == sender
+        }
+        Call::ReleaseExpired { .. } => task.stage == TaskStage::Settled,
         _ => false,
     }
 }

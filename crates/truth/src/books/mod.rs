@@ -13,8 +13,8 @@ use sha3::{Digest, Sha3_256};
 pub use self::pools::{InPool, Pools};
 use crate::chain::CONTRACT;
 use crate::records::{
-    CaseRecord, ChannelRecord, ClientAccount, Escrow, FungibleStore, Orchestrator, Parameters,
-    Reputation, Roles, Server, Stake, Supply, TaskRecord, TaskState, Vault, VaultOnly,
+    CaseHolder, CaseRecord, ChannelRecord, ClientAccount, Escrow, FungibleStore, Orchestrator,
+    Parameters, Reputation, Roles, Server, Stake, Supply, TaskRecord, TaskState, Vault, VaultOnly,
 };
 
 /// The metadata object of APT.
@@ -141,7 +141,7 @@ impl Books {
             return Ok(());
         };
         match name {
-            ("payment", "ClientAccount") => self.enter_client(at, read(bytes)?, touched),
+            ("client_account", "ClientAccount") => self.enter_client(at, read(bytes)?, touched),
             ("stake", "Stake") => self.enter_stake(at, read(bytes)?, touched)?,
             ("server_registry", "Server") => {
                 let server: Server = read(bytes)?;
@@ -154,7 +154,10 @@ impl Books {
                 self.shares.insert(at, VaultOnly::V1 { vault });
             }
             ("channel", "Channel") => self.enter_channel(at, read(bytes)?, touched)?,
-            ("dispute", "Case") => self.enter_case(at, read(bytes)?, touched)?,
+            ("dispute", "Record") => {
+                let CaseHolder::V1 { case } = read(bytes)?;
+                self.enter_case(at, case, touched)?;
+            }
             ("domain", "Domains") => self.pools.enter_domains(bytes)?,
             ("pool", "Pool") => self.pools.enter_pool(at, bytes)?,
             ("rewards", "Fund") => self.pools.enter_fund(at, bytes)?,
@@ -193,8 +196,8 @@ impl Books {
     }
 
     fn enter_client(&mut self, at: Address, account: ClientAccount, touched: &mut Touched) {
-        let ClientAccount::V1 { escrow: Escrow::V1 { vault, available, locked }, orders, tasks } =
-            &account;
+        let ClientAccount::V1 { escrow, orders, tasks } = &account;
+        let Escrow::V1 { vault, available, locked, .. } = escrow;
         self.tables.insert(*orders, TableOf::Orders(at));
         self.tables.insert(*tasks, TableOf::Tasks(at));
         self.claim(vault, available.saturating_add(*locked), touched);
@@ -299,12 +302,9 @@ impl Books {
                 self.assigned.insert(id.clone());
             }
             Some(old) => {
-                hold!(
-                    old.state == TaskState::Assigned,
-                    "a final task changed: {old:?} to {task:?}"
-                );
-                hold!(task.state != TaskState::Assigned, "an assigned task changed: {task:?}");
-                let same = crate::records::Task { state: old.state, ..task.clone() } == *old;
+                hold!(follows(&old.state, &task.state), "a task went from {old:?} to {task:?}");
+                let same =
+                    crate::records::Task { state: old.state.clone(), ..task.clone() } == *old;
                 hold!(same, "a task's terms changed: {old:?} to {task:?}");
                 let charge = match task.state {
                     TaskState::Settled { orchestrator_octas, fee_octas } => {
@@ -313,9 +313,11 @@ impl Books {
                     _ => 0,
                 };
                 hold!(charge <= task.lock, "a task cost more than its lock: {task:?}");
-                *lock -= task.lock;
-                *spent -= task.lock - charge;
-                self.assigned.remove(&id);
+                if task.state.is_final() {
+                    *lock -= task.lock;
+                    *spent -= task.lock - charge;
+                    self.assigned.remove(&id);
+                }
             }
         }
         touched.clients.insert(client);
@@ -412,6 +414,17 @@ impl Books {
     /// The federators.
     pub fn federators(&self) -> &[Address] {
         self.roles.as_ref().map_or(&[], |Roles::V1 { federators, .. }| federators)
+    }
+}
+
+/// Whether a task may change so: forwards only, and never out of a final state.
+fn follows(old: &TaskState, new: &TaskState) -> bool {
+    use TaskState::{Assigned, Delivered, Disputed};
+    match new {
+        Assigned => false,
+        Delivered { .. } => *old == Assigned,
+        Disputed { .. } => matches!(old, Delivered { .. }),
+        _ => !old.is_final(),
     }
 }
 

@@ -2,11 +2,17 @@
 //! Never more than the state says.
 
 use crate::books::Books;
-use crate::records::{Appeal, Ballot, ChannelState, Parameters, PoolState, Stake, Work};
+use crate::records::{
+    Appeal, Ballot, ChannelState, ClientAccount, Escrow, Parameters, PoolState, Stake, Task, Work,
+};
 
 /// Unix seconds after `now`, by kind of thing; kinds without any date are left out.
 pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
     let tasks = books.assigned.iter().filter_map(|id| books.tasks.get(id));
+    let requests = books.clients.values().map(|ClientAccount::V1 { escrow, .. }| {
+        let Escrow::V1 { withdraw_from_seconds, .. } = escrow;
+        *withdraw_from_seconds
+    });
     let bonds = books.stakes.values().flat_map(|Stake::V1 { unbonding, .. }| unbonding);
     let channels = books.channels.values().filter_map(|channel| match channel.state {
         ChannelState::Open => Some(channel.expires_seconds),
@@ -17,7 +23,8 @@ pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
     let cases = cases(books, now);
     // Cases take many steps in order, so they get more of the time.
     let kinds = [
-        tasks.map(|task| task.deadline_seconds).collect(),
+        tasks.map(Task::settle_until_seconds).collect(),
+        requests.collect(),
         bonds.map(|entry| entry.unlock_seconds).collect(),
         channels.collect(),
         changes.map(|change| change.apply_from_seconds).collect(),

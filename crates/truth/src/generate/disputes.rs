@@ -1,51 +1,41 @@
-//! Cases and slashes. Never reveals an opinion that it did not commit to, unless spoiled.
+//! Cases. Never reveals an opinion that it did not commit to, unless spoiled.
 
 use cactus_move_vm::AccountAddress as Address;
 use sha3::{Digest, Sha3_256};
 
 use super::{Draft, Generator, Kind};
-use crate::argument::Argument::{Address as A, Bool, Bytes, U64};
+use crate::argument::Argument::{Address as A, Bool, Bytes};
 use crate::argument::bcs;
-use crate::books::{Books, total_stake};
+use crate::books::{Books, Id, total_stake};
 use crate::chain::CHAIN_ID;
-use crate::records::{Appeal, Ballot, Case, Vote};
+use crate::records::{Appeal, Ballot, Case, Task, TaskState, Vote};
 use crate::signing::Opinion;
 
 pub const KINDS: &[Kind] = &[
-    Kind { function: "dispute::slash", weight: 2, make: slash },
-    Kind { function: "dispute::accuse", weight: 2, make: accuse },
+    Kind { function: "dispute::accuse", weight: 3, make: accuse },
+    Kind { function: "dispute::hold_task", weight: 14, make: hold_task },
     Kind { function: "dispute::respond", weight: 3, make: respond },
     Kind { function: "dispute::commit_vote", weight: 16, make: commit_vote },
     Kind { function: "dispute::reveal_vote", weight: 16, make: reveal_vote },
-    Kind { function: "dispute::appeal", weight: 8, make: appeal },
+    Kind { function: "dispute::appeal", weight: 12, make: appeal },
     Kind { function: "dispute::finalize", weight: 5, make: finalize },
 ];
 
 const REJECTED_OR_LESS: u8 = 2;
 
-fn slash(generator: &mut Generator, books: &Books) -> Option<Draft> {
-    let operator = generator.key_of(&books.stakes, |_, stake| total_stake(stake) > 0)?;
-    let most = total_stake(books.stakes.get(&operator)?);
-    // Seldom all of it, so that operators go on.
-    let most =
-        if generator.random.once_in(30) { most.saturating_mul(2) } else { (most / 50).max(1) };
-    let amount = generator.amount(most)?;
-    let validator = *generator.random.pick(books.validators())?;
-    let accuser = match generator.random.once_in(5) {
-        true => Address::ZERO,
-        false => generator.anyone()?,
-    };
-    let evidence = generator.id();
-    Some((Some(validator), vec![A(operator), U64(amount), A(accuser), Bytes(evidence)]))
-}
-
 fn accuse(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let accuser = generator.anyone()?;
     let evidence = generator.id();
     if generator.random.once_in(2) {
-        let ids: Vec<_> = books.tasks.keys().collect();
-        let id = (*generator.random.pick(&ids)?).clone();
-        let operator = books.tasks.get(&id)?.orchestrator;
+        // Mostly a delivered task, accused by its client or its server, if there is one.
+        let delivered = |_: &Id, task: &Task| matches!(task.state, TaskState::Delivered { .. });
+        let id = match generator.random.once_in(3) {
+            true => None,
+            false => generator.key_of(&books.tasks, delivered),
+        };
+        let id = id.or_else(|| generator.key_of(&books.tasks, |_, _| true))?;
+        let Task { orchestrator: operator, server, .. } = *books.tasks.get(&id)?;
+        let accuser = [accuser, accuser, id.0, server][generator.random.index(4)];
         return Some((Some(accuser), vec![A(operator), A(id.0), Bytes(id.1), Bytes(evidence)]));
     }
     let operator = generator.key_of(&books.stakes, |_, stake| total_stake(stake) > 0)?;
@@ -67,6 +57,18 @@ fn case(
     wanted: impl Fn(&Case) -> bool,
 ) -> Option<Address> {
     generator.key_of(&books.cases, |_, case| case.outcome == 0 && wanted(case))
+}
+
+fn hold_task(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let delivered = |case: &Case| {
+        let task = books.tasks.get(&(case.client, case.task_id.clone()));
+        task.is_some_and(|task| matches!(task.state, TaskState::Delivered { .. }))
+    };
+    let at = case(generator, books, delivered)?;
+    let case = books.cases.get(&at)?;
+    let server = books.tasks.get(&(case.client, case.task_id.clone()))?.server;
+    let party = if generator.random.once_in(2) { case.client } else { server };
+    Some((Some(party), vec![A(at)]))
 }
 
 fn respond(generator: &mut Generator, books: &Books) -> Option<Draft> {
@@ -148,8 +150,10 @@ fn appeal(generator: &mut Generator, books: &Books) -> Option<Draft> {
             && outcome(&case.ballot) <= REJECTED_OR_LESS
     })?;
     let record = books.cases.get(&at)?;
-    let loser = if outcome(&record.ballot) == 1 { record.operator } else { record.accuser };
-    Some((Some(loser), vec![A(at)]))
+    // Sometimes the one who won, which must be refused.
+    let upheld = (outcome(&record.ballot) == 1) != generator.random.once_in(3);
+    let party = if upheld { record.operator } else { record.accuser };
+    Some((Some(party), vec![A(at)]))
 }
 
 fn finalize(generator: &mut Generator, books: &Books) -> Option<Draft> {

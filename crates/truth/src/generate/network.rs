@@ -17,14 +17,14 @@ pub const KINDS: &[Kind] = &[
     Kind { function: "config::propose_admin", weight: 2, make: propose_admin },
     Kind { function: "config::accept_admin", weight: 3, make: accept_admin },
     Kind { function: "config::set_validator", weight: 2, make: set_validator },
-    Kind { function: "config::set_federator", weight: 1, make: set_federator },
+    Kind { function: "config::set_federator", weight: 2, make: set_federator },
     Kind { function: "config::queue_param", weight: 3, make: queue_param },
     Kind { function: "config::apply_param", weight: 3, make: apply_param },
     Kind { function: "config::pause", weight: 2, make: pause },
     Kind { function: "config::unpause", weight: 6, make: unpause },
     Kind { function: "server_registry::register_server", weight: 4, make: register_server },
     Kind { function: "server_registry::update_server", weight: 2, make: update_server },
-    Kind { function: "server_registry::remove_server", weight: 1, make: remove_server },
+    Kind { function: "server_registry::remove_server", weight: 2, make: remove_server },
     Kind { function: "server_registry::authorize_server", weight: 8, make: authorize_server },
     Kind { function: "server_registry::revoke_server", weight: 1, make: revoke_server },
     Kind { function: "registry::register_orchestrator", weight: 3, make: register_orchestrator },
@@ -61,6 +61,10 @@ const PARAMETERS: &[(&str, u64, u64)] = &[
     ("appeal_seconds", 600, 2 * DAY),
     ("max_pool_seconds", DAY, 60 * DAY),
     ("reward_claim_seconds", DAY, 30 * DAY),
+    ("withdrawal_delay_seconds", 60, DAY),
+    ("review_seconds", 300, 7 * DAY),
+    ("accuser_bond_bps", 0, 2_000),
+    ("accuser_cooldown_seconds", 0, 2 * DAY),
 ];
 const PAUSE_BITS: u64 = 6;
 const PAUSE_ALL: u64 = 63;

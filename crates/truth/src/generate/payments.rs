@@ -6,17 +6,21 @@ use super::{DAY, Draft, Generator, HOUR, Kind, SignedOrder};
 use crate::argument::Argument::{Address as A, Addresses, ByteLists, Bytes, Numbers, U8, U64};
 use crate::books::{Books, Id};
 use crate::chain::CHAIN_ID;
-use crate::records::{ClientAccount, Escrow, Node, Orchestrator};
+use crate::records::{ClientAccount, Escrow, Node, Orchestrator, TaskState};
 use crate::signing::{Order, sign};
 
 pub const KINDS: &[Kind] = &[
     Kind { function: "payment::deposit", weight: 10, make: deposit },
-    Kind { function: "payment::withdraw", weight: 5, make: withdraw },
+    Kind { function: "payment::request_withdraw", weight: 5, make: request_withdraw },
+    Kind { function: "payment::withdraw", weight: 4, make: withdraw },
+    Kind { function: "payment::cancel_withdraw", weight: 1, make: cancel_withdraw },
     Kind { function: "payment::create_task", weight: 36, make: create_task },
     Kind { function: "payment::complete_task", weight: 16, make: complete_task },
     Kind { function: "payment::complete_tasks", weight: 4, make: complete_tasks },
     Kind { function: "payment::fail_task", weight: 5, make: fail_task },
     Kind { function: "payment::refund_expired", weight: 6, make: refund_expired },
+    Kind { function: "payment::deliver_task", weight: 6, make: deliver_task },
+    Kind { function: "payment::release_expired", weight: 6, make: release_expired },
 ];
 
 /// Orders in use at a time.
@@ -37,10 +41,28 @@ fn deposit(generator: &mut Generator, books: &Books) -> Option<Draft> {
     Some((Some(client), vec![U64(amount)]))
 }
 
-fn withdraw(generator: &mut Generator, books: &Books) -> Option<Draft> {
+fn request_withdraw(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let client = generator.key_of(&books.clients, |client, _| available(books, client) > 0)?;
     let amount = generator.amount(available(books, &client))?;
     Some((Some(client), vec![U64(amount)]))
+}
+
+/// A client with a request; `due` says on which side of its time, `None` that it does not matter.
+fn requester(generator: &mut Generator, books: &Books, due: Option<bool>) -> Option<Address> {
+    let now = generator.seconds;
+    generator.key_of(&books.clients, |_, ClientAccount::V1 { escrow, .. }| {
+        let Escrow::V1 { requested, withdraw_from_seconds, .. } = escrow;
+        *requested > 0 && due.is_none_or(|due| due == (*withdraw_from_seconds <= now))
+    })
+}
+
+fn withdraw(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let early = generator.random.once_in(20);
+    Some((Some(requester(generator, books, Some(!early))?), vec![]))
+}
+
+fn cancel_withdraw(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    Some((Some(requester(generator, books, None)?), vec![]))
 }
 
 /// An order in use, or a new one in place of the oldest.
@@ -121,11 +143,11 @@ fn create_task(generator: &mut Generator, books: &Books) -> Option<Draft> {
     Some((Some(order.server), arguments))
 }
 
-/// A live task; `overdue` says on which side of its deadline.
+/// A task that is not final; `overdue` says on which side of its deadline, or of its review.
 fn assigned(generator: &mut Generator, books: &Books, overdue: bool) -> Option<Id> {
     let now = generator.seconds;
     let fits = |id: &&Id| {
-        books.tasks.get(*id).is_some_and(|task| (task.deadline_seconds < now) == overdue)
+        books.tasks.get(*id).is_some_and(|task| (task.settle_until_seconds() < now) == overdue)
     };
     let ids: Vec<&Id> = books.assigned.iter().filter(fits).collect();
     generator.random.pick(&ids).map(|id| (*id).clone())
@@ -182,5 +204,29 @@ fn fail_task(generator: &mut Generator, books: &Books) -> Option<Draft> {
 fn refund_expired(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let early = generator.random.once_in(20);
     let id = assigned(generator, books, !early)?;
+    Some((Some(generator.anyone()?), vec![A(id.0), Bytes(id.1)]))
+}
+
+fn deliver_task(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let id = assigned(generator, books, false)?;
+    let operator = books.tasks.get(&id)?.orchestrator;
+    let receipt = generator.id();
+    let arguments = vec![
+        A(id.0),
+        Bytes(id.1),
+        U64(generator.random.below(20_000)),
+        U64(generator.random.below(8_000)),
+        U64(generator.random.below(60_000)),
+        Bytes(receipt),
+    ];
+    Some((Some(operator), arguments))
+}
+
+fn release_expired(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let (now, early) = (generator.seconds, generator.random.once_in(20));
+    let id = generator.key_of(&books.tasks, |_, task| {
+        let delivered = matches!(task.state, TaskState::Delivered { .. });
+        delivered && (task.settle_until_seconds() < now) != early
+    })?;
     Some((Some(generator.anyone()?), vec![A(id.0), Bytes(id.1)]))
 }

@@ -63,10 +63,10 @@ pub enum Roles {
 /// `escrow::Escrow`.
 #[derive(Debug, Clone, Deserialize)]
 pub enum Escrow {
-    V1 { vault: Vault, available: u64, locked: u64 },
+    V1 { vault: Vault, available: u64, locked: u64, requested: u64, withdraw_from_seconds: u64 },
 }
 
-/// `payment::ClientAccount`.
+/// `client_account::ClientAccount`.
 #[derive(Debug, Clone, Deserialize)]
 pub enum ClientAccount {
     V1 { escrow: Escrow, orders: Address, tasks: Address },
@@ -90,11 +90,39 @@ pub struct Task {
     pub state: TaskState,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub enum TaskState {
     Assigned,
     Settled { orchestrator_octas: u64, fee_octas: u64 },
     Refunded,
+    Delivered { work: Report, review_until_seconds: u64 },
+    Disputed { work: Report, case: Address },
+}
+
+impl TaskState {
+    /// Settled or refunded, for good.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Settled { .. } | Self::Refunded)
+    }
+}
+
+impl Task {
+    /// The last second in which its server may settle it.
+    pub fn settle_until_seconds(&self) -> u64 {
+        match self.state {
+            TaskState::Delivered { review_until_seconds, .. } => review_until_seconds,
+            _ => self.deadline_seconds,
+        }
+    }
+}
+
+/// `task::Work`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Report {
+    pub prompt_tokens: u64,
+    pub output_tokens: u64,
+    pub compute_ms: u64,
+    pub receipt_hash: Vec<u8>,
 }
 
 /// `stake::Stake`.
@@ -140,6 +168,7 @@ pub enum Reputation {
         _volume: u64,
         _output_tokens: u64,
         _compute_ms: u64,
+        _idle: u64,
     },
 }
 
@@ -180,7 +209,13 @@ pub enum ChannelState {
     Closed,
 }
 
-/// `dispute::Case`.
+/// `dispute::Record`.
+#[derive(Debug, Clone, Deserialize)]
+pub enum CaseHolder {
+    V1 { case: CaseRecord },
+}
+
+/// `case::Case`.
 #[derive(Debug, Clone, Deserialize)]
 pub enum CaseRecord {
     V1(Case),
@@ -192,7 +227,7 @@ pub struct Case {
     pub accuser: Address,
     pub operator: Address,
     pub client: Address,
-    pub _task_id: Vec<u8>,
+    pub task_id: Vec<u8>,
     pub _evidence_hash: Vec<u8>,
     pub response_hash: Vec<u8>,
     pub bond: u64,
@@ -229,7 +264,7 @@ pub enum Vote {
     Reject,
 }
 
-/// `payment::TaskSettled`.
+/// `settlement::TaskSettled`.
 #[derive(Debug, Deserialize)]
 pub enum TaskSettled {
     V1(Settlement),
@@ -239,7 +274,7 @@ pub enum TaskSettled {
 pub struct Settlement {
     pub client: Address,
     pub task_id: Vec<u8>,
-    pub _server: Address,
+    pub server: Address,
     pub orchestrator: Address,
     pub prompt_tokens: u64,
     pub output_tokens: u64,

@@ -64,6 +64,7 @@ impl TestChain {
             parameters: Parameters {
                 min_stake: apt(1),
                 max_task_seconds: 3600,
+                withdrawal_delay_seconds: 300,
                 server_fee_bps: 500,
                 treasury_fee_bps: 100,
             },
@@ -77,16 +78,19 @@ impl TestChain {
 
     pub fn deposit(&self, client: Address, amount: Octas) {
         let mut state = self.state.lock().unwrap();
-        let balance = state
-            .balances
-            .entry(client)
-            .or_insert(ClientBalance { available: Octas(0), locked: Octas(0) });
+        let balance = state.balances.entry(client).or_insert(ClientBalance::EMPTY);
         balance.available.0 += amount.0;
     }
 
     pub fn withdraw_all(&self, client: Address) {
         let mut state = self.state.lock().unwrap();
         state.balances.get_mut(&client).unwrap().available = Octas(0);
+    }
+
+    /// The client announces that it takes `amount` back; it could still be locked.
+    pub fn announce(&self, client: Address, amount: Octas) {
+        let mut state = self.state.lock().unwrap();
+        state.balances.get_mut(&client).unwrap().requested = amount;
     }
 
     pub fn balance_of(&self, client: Address) -> ClientBalance {
@@ -133,13 +137,10 @@ impl State {
                 balance.locked.0 += lock.0;
                 let info = TaskInfo {
                     stage: TaskStage::Assigned,
-                    server: Address::default(),
                     orchestrator,
                     lock,
-                    orchestrator_paid: Octas(0),
-                    fee_paid: Octas(0),
-                    refunded: Octas(0),
                     deadline_seconds,
+                    ..TaskInfo::UNKNOWN
                 };
                 self.tasks.insert(task_id, (info, prompt_price, output_price));
                 Ok(vec![])
@@ -186,7 +187,7 @@ impl State {
         balance.locked.0 -= info.lock.0;
         balance.available.0 += refund.0;
         let event = ChainEvent {
-            module: "payment".into(),
+            module: "settlement".into(),
             name: "TaskSettled".into(),
             data: json!({
                 "client": client, "task_id": task_id.to_string(), "server": info.server,
@@ -211,9 +212,8 @@ impl Chain for TestChain {
     }
 
     fn balance(&self, client: Address) -> Answer<'_, ClientBalance> {
-        let none = ClientBalance { available: Octas(0), locked: Octas(0) };
         let balance = self.state.lock().unwrap().balances.get(&client).copied();
-        self.answer(balance.unwrap_or(none))
+        self.answer(balance.unwrap_or(ClientBalance::EMPTY))
     }
 
     fn operator(&self, operator: Address) -> Answer<'_, Option<Operator>> {
@@ -226,18 +226,8 @@ impl Chain for TestChain {
     }
 
     fn task(&self, _: Address, task_id: TaskId) -> Answer<'_, TaskInfo> {
-        let unknown = TaskInfo {
-            stage: TaskStage::Unknown,
-            server: Address::default(),
-            orchestrator: Address::default(),
-            lock: Octas(0),
-            orchestrator_paid: Octas(0),
-            fee_paid: Octas(0),
-            refunded: Octas(0),
-            deadline_seconds: 0,
-        };
         let found = self.state.lock().unwrap().tasks.get(&task_id).map(|(info, ..)| *info);
-        self.answer(found.unwrap_or(unknown))
+        self.answer(found.unwrap_or(TaskInfo::UNKNOWN))
     }
 
     fn carry(self: Arc<Self>, pool: SqlitePool, _: SecretKey) -> Arc<dyn Carrier> {
@@ -280,7 +270,7 @@ impl TestCarrier {
                 },
                 Err(message) => {
                     let abort = message.starts_with("insufficient").then(|| Abort {
-                        module: "0xca::payment".into(),
+                        module: "0xca::client_account".into(),
                         name: Some("EINSUFFICIENT_BALANCE".into()),
                         code: 0x10002,
                     });

@@ -1,8 +1,7 @@
 #[test_only]
-/// Slashing, and the treasury that receives it.
-module cactus::dispute_tests {
+/// What a closed case takes from a stake, who gets it, and the treasury that receives the rest.
+module cactus::penalty_tests {
     use cactus::config;
-    use cactus::dispute;
     use cactus::stake;
     use cactus::treasury;
     use cactus::world;
@@ -19,8 +18,8 @@ module cactus::dispute_tests {
         stake::bond(&world::sign_as(OPERATOR), octas);
     }
 
-    fun slash(octas: u64, evidence: u8) {
-        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, octas, ACCUSER, world::id(evidence));
+    fun slash(octas: u64) {
+        world::slash(OPERATOR, octas, ACCUSER);
     }
 
     fun check(bonded: u64, unbonding: u64, bounty: u64, treasury: u64) {
@@ -36,21 +35,21 @@ module cactus::dispute_tests {
     #[test]
     fun the_accuser_gets_a_capped_bounty_and_the_treasury_the_rest() {
         start_with_bond(1000);
-        slash(299, 1);
+        slash(299);
         check(701, 0, 29, 270);
     }
 
     #[test]
     fun without_an_accuser_the_treasury_gets_everything() {
         start_with_bond(1000);
-        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, 299, @0x0, world::id(1));
+        world::slash(OPERATOR, 299, @0x0);
         check(701, 0, 0, 299);
     }
 
     #[test]
     fun a_slash_takes_what_there_is() {
         start_with_bond(1000);
-        slash(5000, 1);
+        slash(5000);
         check(0, 0, 100, 900);
     }
 
@@ -60,9 +59,9 @@ module cactus::dispute_tests {
         stake::begin_unbond(&world::sign_as(OPERATOR), 100);
         world::wait(WEEK);
         stake::begin_unbond(&world::sign_as(OPERATOR), 200);
-        slash(150, 1);
+        slash(150);
         check(700, 150, 15, 135);
-        slash(400, 2);
+        slash(400);
         check(450, 0, 55, 495);
     }
 
@@ -72,73 +71,30 @@ module cactus::dispute_tests {
         stake::begin_unbond(&world::sign_as(OPERATOR), 900);
         world::wait(WEEK);
         stake::withdraw(&world::sign_as(OPERATOR));
-        slash(1000, 1);
+        slash(1000);
         check(0, 0, 10, 90);
         assert!(world::coins(OPERATOR) == 900, 1);
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
-    fun only_a_validator_slashes() {
-        start_with_bond(1000);
-        dispute::slash(&world::sign_as(@0x99), OPERATOR, 1, ACCUSER, world::id(1));
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x10004, location = cactus::dispute)]
-    fun the_one_who_slashes_is_never_paid() {
-        start_with_bond(1000);
-        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, 1, VALIDATOR, world::id(1));
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x10004, location = cactus::dispute)]
-    fun the_slashed_operator_gets_no_bounty() {
-        start_with_bond(1000);
-        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, 1, OPERATOR, world::id(1));
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x10001, location = cactus::dispute)]
-    fun slashing_nothing_is_refused() {
-        start_with_bond(1000);
-        slash(0, 1);
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x10002, location = cactus::dispute)]
-    fun a_short_evidence_hash_is_refused() {
-        start_with_bond(1000);
-        dispute::slash(&world::sign_as(VALIDATOR), OPERATOR, 1, ACCUSER, x"01");
-    }
-
-    #[test]
-    #[expected_failure(abort_code = 0x80003, location = cactus::dispute)]
-    fun the_same_evidence_punishes_once() {
-        start_with_bond(1000);
-        slash(10, 1);
-        slash(10, 1);
     }
 
     #[test]
     #[expected_failure(abort_code = 0x30007, location = cactus::stake)]
     fun an_empty_stake_cannot_be_slashed() {
         start_with_bond(1000);
-        slash(1000, 1);
-        slash(1, 2);
+        slash(1000);
+        slash(1);
     }
 
     #[test]
     #[expected_failure(abort_code = 0x60001, location = cactus::stake)]
     fun only_an_operator_with_a_stake_is_slashed() {
         world::start();
-        dispute::slash(&world::admin(), OPERATOR, 1, ACCUSER, world::id(1));
+        slash(1);
     }
 
     #[test]
     fun the_admin_sweeps_slashed_funds() {
         start_with_bond(1000);
-        slash(500, 1);
+        slash(500);
         treasury::sweep_slashed(&world::admin(), @0x7e);
         assert!(world::coins(@0x7e) == 450 && treasury::balance() == 0, 1);
         world::assert_conserved(vector[OPERATOR, ACCUSER, @0x7e]);
@@ -148,7 +104,7 @@ module cactus::dispute_tests {
     #[expected_failure(abort_code = 0x50001, location = cactus::config)]
     fun only_the_admin_sweeps_slashed_funds() {
         start_with_bond(1000);
-        slash(500, 1);
+        slash(500);
         treasury::sweep_slashed(&world::sign_as(VALIDATOR), VALIDATOR);
     }
 
