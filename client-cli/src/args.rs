@@ -1,10 +1,10 @@
 //! What was typed. Nothing here is checked beyond its form; `Session` resolves the rest.
 
 use cactus_ledger::LOCALNET_URL;
-use cactus_protocol::{Address, Octas, TaskId};
-use clap::{Args as Flags, Parser, Subcommand};
+use cactus_protocol::{Address, Hash, Octas, TaskId};
+use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use std::path::PathBuf;
+use std::{convert::Infallible, path::PathBuf, str::FromStr};
 
 /// Buy and sell AI inference without trusting the other side.
 #[derive(Debug, Parser)]
@@ -90,6 +90,8 @@ pub enum Command {
     Key(KeyCommand),
     /// Govern the contracts: let servers and operators in, look.
     Admin(AdminArgs),
+    /// Accuse an operator, answer, vote, appeal: what takes a stake, and what gives it back.
+    Case(CaseArgs),
     /// Print a completion script.
     Completions {
         /// For which shell.
@@ -267,4 +269,125 @@ pub enum AdminCommand {
         #[arg(long, value_name = "SECONDS", default_value_t = 0)]
         wait: u64,
     },
+}
+
+const CASE_EXAMPLES: &str = "\
+Examples:
+  cactus case open 0x… --evidence receipts.json      accuse an operator; costs a bond
+  cactus case open 0x… --evidence 0x… --client 0x… --task 0x…
+  cactus case show 0x…                               the step it has come to, and its times
+  cactus case vote 0x… uphold                        a validator, first hidden
+  cactus case reveal 0x… uphold                      then openly";
+
+#[derive(Debug, Flags)]
+#[command(after_help = CASE_EXAMPLES)]
+pub struct CaseArgs {
+    /// Key that signs; by default your wallet's.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: CaseCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CaseCommand {
+    /// Accuse an operator. The bond returns if the case is upheld.
+    Open {
+        /// Who is at fault.
+        operator: Address,
+        /// The document that proves it, which must be public, or its SHA3-256.
+        #[arg(long, value_name = "FILE|HASH")]
+        evidence: Evidence,
+        /// Whose task it is about.
+        #[arg(long, requires = "task", value_name = "ADDRESS")]
+        client: Option<Address>,
+        /// Which task it is about.
+        #[arg(long, requires = "client", value_name = "ID")]
+        task: Option<TaskId>,
+    },
+    /// Show a case.
+    Show {
+        /// As `open` printed it.
+        case: Address,
+    },
+    /// Have a case hold the delivered task that it is about; for the task's client or server.
+    Hold {
+        /// As `open` printed it.
+        case: Address,
+    },
+    /// Answer an accusation; for the operator.
+    Answer {
+        /// As `open` printed it.
+        case: Address,
+        /// The defence, or its SHA3-256.
+        #[arg(long, value_name = "FILE|HASH")]
+        defence: Evidence,
+    },
+    /// Commit to an opinion, hidden; for validators.
+    Vote {
+        /// As `open` printed it.
+        case: Address,
+        /// For the accuser or for the operator.
+        verdict: Verdict,
+    },
+    /// Reveal the opinion that was committed to; for validators.
+    Reveal {
+        /// As `open` printed it.
+        case: Address,
+        /// As it was voted.
+        verdict: Verdict,
+    },
+    /// Ask for a second vote; for whoever lost the first. Costs twice the bond.
+    Appeal {
+        /// As `open` printed it.
+        case: Address,
+    },
+    /// End a case whose time is over; for anyone.
+    Finalize {
+        /// As `open` printed it.
+        case: Address,
+    },
+}
+
+impl CaseCommand {
+    /// Which case it is about, if there is one yet.
+    pub fn case(&self) -> Option<Address> {
+        match self {
+            Self::Open { .. } => None,
+            Self::Show { case }
+            | Self::Hold { case }
+            | Self::Answer { case, .. }
+            | Self::Vote { case, .. }
+            | Self::Reveal { case, .. }
+            | Self::Appeal { case }
+            | Self::Finalize { case } => Some(*case),
+        }
+    }
+}
+
+/// For whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Verdict {
+    /// For the accuser.
+    Uphold,
+    /// For the operator.
+    Reject,
+}
+
+/// What proves a fault or its absence. The chain keeps its hash.
+#[derive(Debug, Clone)]
+pub enum Evidence {
+    Hash(Hash),
+    Document(PathBuf),
+}
+
+impl FromStr for Evidence {
+    type Err = Infallible;
+
+    /// Only `0x` and 64 digits are a hash; all else names a file.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let is_whole = text.starts_with("0x") && text.len() == 66;
+        let hash = text.parse().ok().filter(|_| is_whole);
+        Ok(hash.map_or_else(|| Self::Document(text.into()), Self::Hash))
+    }
 }

@@ -38,6 +38,7 @@ pub async fn run(args: Args) -> Result<()> {
         Command::Wallet(command) => commands::wallet::run(&session, command),
         Command::Key(command) => commands::key::run(&session, command).await,
         Command::Admin(args) => commands::admin::run(&session, args).await,
+        Command::Case(args) => commands::case::run(&session, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Args::command(), "cactus", &mut stdout());
             Ok(())

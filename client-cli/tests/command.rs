@@ -98,13 +98,14 @@ fn a_wallet_is_made_once_and_shown_without_its_secret() {
 fn failures_say_what_to_do_next_and_have_their_exit_codes() {
     let home = tempfile::tempdir().unwrap();
     let unreachable = ["--router", "http://127.0.0.1:9", "--chain", "http://127.0.0.1:9/v1"];
-    let cases: [(&[&str], i32, &str); 9] = [
+    let cases: [(&[&str], i32, &str); 10] = [
         (&["balance"], 1, "cactus wallet create"),
         (&["nodes"], 1, "cactus up"),
         (&["deposit", "a lot"], 2, "1.5apt"),
         (&["task", "0xzz"], 2, "hex digits"),
         (&["admin", "show"], 1, "cactus up"),
         (&["admin", "authorize-server", "0xzz"], 2, "hex digits"),
+        (&["case", "open", "0x1"], 2, "--evidence"),
         (&["withdraw"], 2, "--claim"),
         (&["withdraw", "1", "--cancel"], 2, "cannot be used with"),
         (&["withdraw", "--claim"], 1, "cactus wallet create"),

@@ -201,14 +201,15 @@ def the_other_orchestrator_serves_on(world):
 
 
 @check
-def the_admin_slashes_and_the_same_evidence_counts_once(world):
+def an_accusation_holds_stake_back_and_the_same_evidence_counts_once(world):
     evidence = world.folder("evidence.json")
     evidence.write_text('{"what": "two receipts for one task"}')
-    words = ("admin", "slash", world.killed, "0.5", "--evidence", str(evidence))
-    before = world.standing(world.killed)["orchestrator"]["stake"]["bonded"]
-    accuser = world.cactus("wallet", "show")["address"]
-    slashed = world.cactus(*words, "--accuser", accuser)
-    assert before - slashed["orchestrator"]["stake"]["bonded"] == 50_000_000, slashed
+    words = ("case", "open", world.killed, "--evidence", str(evidence))
+    bonded = world.standing(world.killed)["orchestrator"]["stake"]["bonded"]
+    opened = world.cactus(*words)
+    assert opened["phase"] == "response" and opened["operator"] == world.killed, opened
+    assert opened["quarantined"] == bonded // 2 and opened["outcome"] == "open", opened
+    assert world.cactus("case", "show", opened["case"])["voters"], "someone can vote"
     code, errors = world.cactus_fails(*words)
     assert code == 1 and "EEVIDENCE" in errors, errors
 

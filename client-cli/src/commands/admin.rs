@@ -164,7 +164,8 @@ async fn standing(ledger: &Ledger, account: Address) -> Result<Value> {
     }))
 }
 
-fn print(session: &Session, document: &Value) {
+/// Prints a document: for people, one named value per line.
+pub(super) fn print(session: &Session, document: &Value) {
     if session.network.json {
         println!("{document}");
     } else {

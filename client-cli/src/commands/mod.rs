@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod balance;
+pub mod case;
 pub mod chat;
 pub mod coins;
 pub mod demo;

@@ -6,6 +6,7 @@
 mod admin;
 mod argument;
 mod call;
+mod case;
 mod chain;
 mod event;
 pub mod key_file;
@@ -22,6 +23,7 @@ mod view_wire;
 
 pub use admin::{Admin, AdminError, Done};
 pub use call::{Assignment, Call};
+pub use case::{CaseInfo, CaseOutcome, CasePhase, Opinion};
 pub use event::{Abort, ChainEvent, Settlement, SkipReason, Skipped};
 pub use ledger::{ConnectError, FundError, Ledger, LedgerConfig, ViewError};
 pub use localnet::{LOCALNET_CHAIN_ID, LOCALNET_CONTRACT, LOCALNET_URL};
