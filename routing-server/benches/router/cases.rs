@@ -1,6 +1,6 @@
 //! The cases that are measured, each the same for every system.
 
-use crate::{load::Load, work::Work};
+use crate::{load::Load, script::Script};
 use serde_json::json;
 use std::{net::SocketAddr, time::Duration};
 
@@ -10,20 +10,20 @@ pub struct Case {
     pub name: &'static str,
     pub connections: u32,
     pub rate: Option<u32>,
-    pub work: Work,
+    pub script: Script,
     pub is_streamed: bool,
     pub prompt_bytes: usize,
 }
 
-const SMALL: Work = Work { frames: 1, cadence: Duration::ZERO };
-const STREAM: Work = Work { frames: 200, cadence: Duration::from_millis(20) };
+const SMALL: Script = Script { frames: 1, cadence: Duration::ZERO };
+const STREAM: Script = Script { frames: 200, cadence: Duration::from_millis(20) };
 
 impl Case {
     const BASE: Self = Self {
         name: "small",
         connections: 32,
         rate: None,
-        work: SMALL,
+        script: SMALL,
         is_streamed: false,
         prompt_bytes: 64,
     };
@@ -39,14 +39,14 @@ impl Case {
         Self {
             name: "256 streams",
             connections: 256,
-            work: STREAM,
+            script: STREAM,
             is_streamed: true,
             ..Self::BASE
         },
         Self {
             name: "1,000 streams",
             connections: 1_000,
-            work: STREAM,
+            script: STREAM,
             is_streamed: true,
             ..Self::BASE
         },
@@ -54,11 +54,11 @@ impl Case {
 
     /// The load that it puts on `address`.
     pub fn load(&self, address: SocketAddr, (headers, lasting): (&str, Duration)) -> Load {
-        let prompt = self.work.prompt(&"cactus ".repeat(self.prompt_bytes / 7));
+        let prompt = self.script.prompt(&"cactus ".repeat(self.prompt_bytes / 7));
         let body = json!({
             "model": "sprout",
             "messages": [{ "role": "user", "content": prompt }],
-            "max_tokens": self.work.frames,
+            "max_tokens": self.script.frames,
             "stream": self.is_streamed,
         });
         Load {

@@ -19,9 +19,9 @@ mod load;
 mod node;
 mod process;
 mod router;
+mod script;
 mod systems;
 mod upstream;
-mod work;
 
 use anyhow::{Context, Result, bail, ensure};
 use cases::Case;
@@ -216,8 +216,8 @@ async fn bracketed(
         "case": case.name,
         "system": name,
         "cpu_ratio_to_nginx": is_steady.then(|| sample.cpu_per_answer() / floor),
-        "measured": sample.describe(case.work.frames),
-        "nginx": before.describe(case.work.frames),
+        "measured": sample.describe(case.script.frames),
+        "nginx": before.describe(case.script.frames),
     });
     println!("{document}");
     Ok(())

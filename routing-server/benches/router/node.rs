@@ -4,14 +4,15 @@
 
 use crate::{
     router::{self, SCOPE},
-    work::{self, Work},
+    script::{self, Script},
 };
 use anyhow::{Context, Result, bail};
 use cactus_protocol::{
-    FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Receipt, SecretKey, ServerFrame,
-    Signed,
+    FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Prompt, Receipt, SecretKey,
+    ServerFrame, Signed, Work,
     frame::{
-        self, Advert, Challenge, Delta, Done, HardwareReport, Heartbeat, Hello, ModelOffer, Task,
+        self, Advert, Challenge, Delta, Done, HardwareReport, Heartbeat, Hello, ModelKind,
+        ModelOffer, Task,
     },
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink};
@@ -56,6 +57,8 @@ impl Identity {
             revision: REVISION,
             context_length: 1 << 17,
             price: Price { prompt: octas, output: octas },
+            kind: ModelKind::Chat,
+            features: vec![],
         };
         Hello {
             protocol_version: challenge.protocol_version,
@@ -149,17 +152,19 @@ async fn answer(
     identity: Identity,
     frames: mpsc::Sender<NodeFrame>,
 ) -> Result<()> {
-    let work = Work::parse(&task.request.messages[0].content);
+    let Work::Chat(request) = &task.work else { bail!("only chats are measured") };
+    let Prompt::Messages(messages) = &request.prompt else { bail!("only messages are measured") };
+    let script = Script::parse(&messages[0].content);
     let mut hasher = OutputHasher::default();
-    let mut pace = interval(work.cadence.max(Duration::from_micros(1)));
+    let mut pace = interval(script.cadence.max(Duration::from_micros(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for sequence in 0..work.frames {
-        if !work.cadence.is_zero() {
+    for sequence in 0..script.frames {
+        if !script.cadence.is_zero() {
             pace.tick().await;
         }
-        let (text, token_ids) = (work::stamped_text(), vec![sequence]);
+        let (text, token_ids) = (script::stamped_text(), vec![sequence]);
         hasher.update(&token_ids, &text);
-        let delta = Delta { task_id: task.task_id, sequence, text, token_ids };
+        let delta = Delta { task_id: task.task_id, sequence, text, token_ids, logprobs: vec![] };
         frames.send(NodeFrame::Delta(delta)).await?;
     }
     let receipt = Receipt {
@@ -167,9 +172,9 @@ async fn answer(
         server: router::server(),
         operator: identity.operator.address(),
         node: identity.node.public(),
-        model: task.request.model.clone(),
+        model: task.work.model().to_owned(),
         model_revision: REVISION,
-        request_hash: task.request.hash(),
+        request_hash: task.work.hash(),
         output_tokens: hasher.token_count(),
         output_hash: hasher.finish(),
         prompt_tokens: 5,

@@ -1,7 +1,7 @@
 //! The mock engine behind HTTP, for the systems that forward HTTP: it reads no more of a request
 //! than it must, so that its share of the core stays small.
 
-use crate::work::{self, Work};
+use crate::script::{self, Script};
 use anyhow::Result;
 use std::net::SocketAddr;
 use tokio::{
@@ -36,9 +36,9 @@ async fn serve(mut stream: TcpStream) -> Result<()> {
         if request.is_get {
             answer(&mut stream, MODELS).await?;
         } else if request.body.contains("\"stream\":true") {
-            stream_frames(&mut stream, Work::parse(&request.body)).await?;
+            stream_frames(&mut stream, Script::parse(&request.body)).await?;
         } else {
-            let text = work::stamped_text();
+            let text = script::stamped_text();
             let body = format!(
                 r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"sprout","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}}}"#
             );
@@ -76,17 +76,17 @@ async fn answer(stream: &mut TcpStream, body: &str) -> Result<()> {
     Ok(stream.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await?)
 }
 
-async fn stream_frames(stream: &mut TcpStream, work: Work) -> Result<()> {
+async fn stream_frames(stream: &mut TcpStream, script: Script) -> Result<()> {
     let head =
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
     stream.write_all(head.as_bytes()).await?;
-    let mut pace = interval(work.cadence.max(std::time::Duration::from_micros(1)));
+    let mut pace = interval(script.cadence.max(std::time::Duration::from_micros(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for _ in 0..work.frames {
-        if !work.cadence.is_zero() {
+    for _ in 0..script.frames {
+        if !script.cadence.is_zero() {
             pace.tick().await;
         }
-        let text = work::stamped_text();
+        let text = script::stamped_text();
         let event = format!(
             "data: {{\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"sprout\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"logprobs\":null,\"finish_reason\":null}}]}}\n\n"
         );

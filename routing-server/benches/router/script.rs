@@ -6,14 +6,14 @@ use std::time::Duration;
 
 /// An answer to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Work {
+pub struct Script {
     /// Frames of one token each.
     pub frames: u32,
     /// Between two of them.
     pub cadence: Duration,
 }
 
-impl Work {
+impl Script {
     /// The prompt that asks for it.
     pub fn prompt(self, filler: &str) -> String {
         format!("frames={} cadence_ms={} {filler}", self.frames, self.cadence.as_millis())
