@@ -25,11 +25,15 @@ pub enum Subject {
     Network,
     /// Choosing a node among 10 to 10,000.
     Dispatch,
+    /// The routing server against nginx and, where they are installed, sglang-router and
+    /// vllm-router, in front of the same mock engine.
+    Router,
     /// Build time and binary sizes from an empty target directory.
     Build,
 }
 
-/// Measures one subject, or all but the build and the soak, which takes `minutes`.
+/// Measures one subject, or all but the build, the router (it needs nginx) and the soak, which
+/// takes `minutes`.
 pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
     let usual = [Subject::Engine, Subject::Chain, Subject::Network, Subject::Dispatch];
     for subject in subject.map_or(usual.to_vec(), |only| vec![only]) {
@@ -39,6 +43,7 @@ pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
             Subject::Soak => chain_bench(&["soak", &minutes.to_string()])?,
             Subject::Network => example("cactus-cli", "network_latency", &["200"])?,
             Subject::Dispatch => example("cactus-dispatch", "choosing", &[])?,
+            Subject::Router => router()?,
             Subject::Build => build()?,
         }
     }
@@ -52,6 +57,12 @@ fn chain() -> Result<()> {
 
 fn chain_bench(words: &[&str]) -> Result<()> {
     example("cactus-localnet", "chain_bench", words)
+}
+
+fn router() -> Result<()> {
+    let words =
+        ["bench", "--package", "cactus-routing-server", "--bench", "router", "--", "--fleet"];
+    succeed(Command::new("cargo").args(words))
 }
 
 fn engine() -> Result<()> {
