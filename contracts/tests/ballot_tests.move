@@ -6,7 +6,7 @@ module cactus::ballot_tests {
     use cactus::ballot;
     use cactus::world;
 
-    /// The test in the ledger's `case.rs` has the same numbers.
+    // The test in the ledger's `case.rs` has the same numbers.
     #[test]
     fun a_commitment_is_laid_out_as_clients_compute_it() {
         world::start();

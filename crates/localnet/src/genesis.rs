@@ -14,8 +14,11 @@ use crate::state::Overlay;
 use crate::store::CommittedBlock;
 use crate::{CONTRACT_ADDRESS, execution::Executed, records::Outcome};
 
-/// Committed bytecode in publication order: `framework/<module>` or `cactus/<module>`.
+/// Committed bytecode in publication order: `framework/<module>`, `experimental/<module>` or
+/// `cactus/<module>`.
 static BUNDLE: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/bundle.rs"));
+/// Where Aptos keeps what is not part of the framework yet: `large_packages`.
+const EXPERIMENTAL: AccountAddress = AccountAddress::small(7);
 /// Gas units for genesis, which nobody pays for.
 const GENESIS_GAS: u64 = 1_000_000_000;
 /// `code::UpgradePolicy`: upgrades must be compatible.
@@ -54,6 +57,10 @@ pub fn genesis_block(vm: &Vm, chain_id: u8) -> Result<CommittedBlock, GenesisErr
         Genesis { vm, chain_id, state: Overlay::new(None), effects: Effects::default() };
     let framework = modules("framework/");
     genesis.step("publishing the framework", |session| session.publish(FRAMEWORK, framework))?;
+    let experimental = modules("experimental/");
+    genesis.step("publishing what Aptos tries out", |session| {
+        session.publish(EXPERIMENTAL, experimental)
+    })?;
     genesis.call(
         "initializing the framework",
         "initialize",

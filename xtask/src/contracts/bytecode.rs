@@ -85,7 +85,8 @@ impl<'a> Module<'a> {
         Ok(handles)
     }
 
-    fn own_handle(&self) -> anyhow::Result<(Vec<u8>, String)> {
+    /// The module's own address and name.
+    pub fn own_handle(&self) -> anyhow::Result<(Vec<u8>, String)> {
         let index = Reader { bytes: self.trailer }.number()?;
         self.module_handles()?.into_iter().nth(index).context("the module has no handle of its own")
     }

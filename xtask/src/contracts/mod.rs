@@ -97,13 +97,22 @@ fn compile_at(address: &str) -> anyhow::Result<Files> {
         for name in bytecode::publication_order(&modules)? {
             let module = metadata::attach(&modules[&name], attributes.get(&name))
                 .with_context(|| format!("module {name}"))?;
-            let path = format!("{}/{name}", package.name);
+            let path = format!("{}/{name}", folder(package.name, &modules[&name])?);
             files.insert(format!("{path}.mv"), module);
             order.push(path);
         }
     }
     files.insert("order.txt".to_owned(), (order.join("\n") + "\n").into_bytes());
     Ok(files)
+}
+
+/// Where a module's bytecode lies: beside the framework's own lies what Aptos keeps at `0x7`.
+fn folder(package: &'static str, module: &[u8]) -> anyhow::Result<&'static str> {
+    let (address, _) = bytecode::Module::parse(module)?.own_handle()?;
+    let at_seven = address
+        .split_last()
+        .is_some_and(|(last, rest)| *last == 7 && rest.iter().all(|byte| *byte == 0));
+    Ok(if at_seven { "experimental" } else { package })
 }
 
 fn test(filter: Option<&str>, gas: bool) -> anyhow::Result<()> {
@@ -150,7 +159,7 @@ fn committed(dir: &Path) -> anyhow::Result<Files> {
     if !dir.exists() {
         bail!("{} does not exist", dir.display());
     }
-    for folder in ["", "framework", "cactus"] {
+    for folder in ["", "framework", "experimental", "cactus"] {
         let Ok(entries) = std::fs::read_dir(dir.join(folder)) else { continue };
         for entry in entries {
             let path = entry?.path();

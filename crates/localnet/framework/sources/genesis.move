@@ -9,6 +9,7 @@ module aptos_framework::genesis {
     // Called once by the chain, before the first block.
     fun initialize(chain_id: u8) {
         let framework = account::create_signer(@aptos_framework);
+        account::initialize(&framework);
         chain_id::initialize(&framework, chain_id);
         timestamp::set_time_has_started(&framework);
         let apt = object::create_sticky_object_at_address(@aptos_framework, @0xa);

@@ -192,6 +192,11 @@ module aptos_framework::object {
         transfer_raw(owner, object.inner, to)
     }
 
+    /// As `transfer`, by address, for callers who do not know what the object holds.
+    public entry fun transfer_call(owner: &signer, object: address, to: address) acquires ObjectCore {
+        transfer_raw(owner, object, to)
+    }
+
     /// As `transfer`, by address.
     public fun transfer_raw(owner: &signer, object: address, to: address) acquires ObjectCore {
         verify_ungated_and_descendant(signer::address_of(owner), object);

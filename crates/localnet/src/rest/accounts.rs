@@ -2,7 +2,7 @@
 //! Never shows any state but that of the last block.
 
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::web;
+use actix_web::{HttpRequest, web};
 use cactus_move_vm::{AccountAddress, ModuleId, StateKey, Storage, StructTag, TypeTag};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -94,6 +94,7 @@ async fn balance(chain: Node, path: web::Path<(String, String)>) -> Answer {
 
 async fn resource(
     chain: Node,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
     page: web::Query<Page>,
 ) -> Answer {
@@ -101,25 +102,27 @@ async fn resource(
     check_version(&snapshot, page.ledger_version)?;
     let address = parse_address(&path.0)?;
     let tag: StructTag = path.1.parse().map_err(ApiError::invalid)?;
-    let data = stored(&chain, &snapshot, &address, &tag)?;
-    answer::json(&snapshot, &json!({ "type": tag.to_string(), "data": data }))
+    let bytes = stored(&snapshot, &address, &tag)?;
+    if answer::wants_bcs(&request) {
+        return answer::bcs(&snapshot, bytes);
+    }
+    let printed = tag.to_string();
+    let data = print::value(&chain, &*snapshot, &TypeTag::Struct(Box::new(tag)), &bytes);
+    answer::json(&snapshot, &json!({ "type": printed, "data": data }))
 }
 
 fn stored(
-    chain: &Chain,
     snapshot: &Snapshot,
     address: &AccountAddress,
     tag: &StructTag,
-) -> Result<Value, ApiError> {
-    let Some(bytes) = snapshot.resource(address, tag)? else {
+) -> Result<Vec<u8>, ApiError> {
+    snapshot.resource(address, tag)?.ok_or_else(|| {
         let version = snapshot.ledger().version;
         let message = format!(
             "Resource not found by Address({address}), Struct tag({tag}) and Ledger version({version})"
         );
-        return Err(ApiError::not_found("resource_not_found", message));
-    };
-    let tag = TypeTag::Struct(Box::new(tag.clone()));
-    Ok(print::value(chain, snapshot, &tag, &bytes))
+        ApiError::not_found("resource_not_found", message)
+    })
 }
 
 async fn resources(chain: Node, address: web::Path<String>, page: web::Query<Page>) -> Answer {
@@ -212,7 +215,7 @@ async fn events_by_handle(chain: Node, path: web::Path<(String, String, String)>
     let (address, tag, field) = path.into_inner();
     let address = parse_address(&address)?;
     let tag: StructTag = tag.parse().map_err(ApiError::invalid)?;
-    stored(&chain, &snapshot, &address, &tag)?;
+    stored(&snapshot, &address, &tag)?;
     Err(ApiError::invalid(format!("{field} of {tag} is no event handle")))
 }
 
@@ -226,6 +229,7 @@ struct TableItem {
 
 async fn table_item(
     chain: Node,
+    request: HttpRequest,
     handle: web::Path<String>,
     wanted: web::Json<TableItem>,
 ) -> Answer {
@@ -238,6 +242,9 @@ async fn table_item(
         let message = format!("Table Item not found by Table handle({handle})");
         return Err(ApiError::not_found("table_item_not_found", message));
     };
+    if answer::wants_bcs(&request) {
+        return answer::bcs(&snapshot, bytes);
+    }
     let value = print::value(&chain, &*snapshot, &value_type, &bytes);
     answer::json(&snapshot, &value)
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use actix_web::{HttpResponse, ResponseError};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use cactus_move_vm::{StorageError, VmStatus};
 use serde::Serialize;
 
@@ -13,6 +13,9 @@ use crate::chain::SubmitError;
 use crate::mempool::NotAdmitted;
 use crate::records::Ledger;
 use crate::store::{Snapshot, StoreError};
+
+/// The type of answers in BCS.
+const BCS: &str = "application/x-bcs";
 
 /// What a handler returns.
 pub type Answer = Result<HttpResponse, ApiError>;
@@ -208,6 +211,19 @@ pub fn json<T: Serialize>(snapshot: &Snapshot, body: &T) -> Answer {
 /// A status with JSON, as of a snapshot.
 pub fn json_with<T: Serialize>(snapshot: &Snapshot, status: StatusCode, body: &T) -> Answer {
     let mut response = HttpResponse::build(status).json(body);
+    add_ledger_headers(response.headers_mut(), snapshot.ledger());
+    Ok(response)
+}
+
+/// Whether the client asks for BCS.
+pub fn wants_bcs(request: &HttpRequest) -> bool {
+    let accepted = request.headers().get(header::ACCEPT).and_then(|kinds| kinds.to_str().ok());
+    accepted.is_some_and(|kinds| kinds.contains(BCS))
+}
+
+/// Bytes, with the ledger's headers.
+pub fn bcs(snapshot: &Snapshot, body: Vec<u8>) -> Answer {
+    let mut response = HttpResponse::Ok().content_type(BCS).body(body);
     add_ledger_headers(response.headers_mut(), snapshot.ledger());
     Ok(response)
 }

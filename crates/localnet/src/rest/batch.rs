@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::{self, Answer, ApiError};
 use super::node::Node;
-use super::transactions::check_body_type;
+use super::request::{SIGNED_BCS, body_type};
 use crate::transaction::parse_batch;
 
 /// Most transactions in one submission, as on Aptos' nodes.
@@ -15,7 +15,9 @@ const MAX_TRANSACTIONS: usize = 10;
 
 /// `POST /v1/transactions/batch`: 202 when all were taken in, 206 when some were not.
 pub async fn submit(chain: Node, request: HttpRequest, body: web::Bytes) -> Answer {
-    check_body_type(&request)?;
+    if body_type(&request) != Some(SIGNED_BCS) {
+        return Err(ApiError::unsupported_body(SIGNED_BCS));
+    }
     let transactions = parse_batch(&body).map_err(ApiError::invalid)?;
     if transactions.len() > MAX_TRANSACTIONS {
         let count = transactions.len();

@@ -9,20 +9,14 @@ use super::accounts::parse_address;
 use super::answer::{self, Answer, ApiError};
 use super::json::hexadecimal;
 use super::node::Node;
-use super::view::{CallRequest, parse_call};
-use crate::transaction::{
-    RawTransaction, TransactionPayload, multi_agent_signing_message, single_signing_message,
-};
+use super::request::TransactionRequest;
+use crate::transaction::{multi_agent_signing_message, single_signing_message};
 
-/// A transaction in JSON; counters are text.
+/// A transaction and who else will sign it.
 #[derive(Deserialize)]
 pub struct Request {
-    sender: String,
-    sequence_number: String,
-    max_gas_amount: String,
-    gas_unit_price: String,
-    expiration_timestamp_secs: String,
-    payload: CallRequest,
+    #[serde(flatten)]
+    transaction: TransactionRequest,
     #[serde(default)]
     secondary_signers: Vec<String>,
 }
@@ -30,19 +24,10 @@ pub struct Request {
 /// `POST /v1/transactions/encode_submission`
 pub async fn encode(chain: Node, request: web::Json<Request>) -> Answer {
     let snapshot = chain.snapshot();
-    let request = request.into_inner();
-    let number = |text: &str| text.parse::<u64>().map_err(ApiError::invalid);
-    let raw = RawTransaction {
-        sender: parse_address(&request.sender)?,
-        sequence_number: number(&request.sequence_number)?,
-        max_gas_amount: number(&request.max_gas_amount)?,
-        gas_unit_price: number(&request.gas_unit_price)?,
-        expiration_timestamp_secs: number(&request.expiration_timestamp_secs)?,
-        chain_id: chain.chain_id(),
-        payload: TransactionPayload::EntryFunction(parse_call(&chain, &snapshot, request.payload)?),
-    };
+    let Request { transaction, secondary_signers } = request.into_inner();
+    let raw = transaction.raw(&chain, &snapshot)?;
     let others: Result<Vec<_>, _> =
-        request.secondary_signers.iter().map(|one| parse_address(one)).collect();
+        secondary_signers.iter().map(|one| parse_address(one)).collect();
     let others = others?;
     let message = if others.is_empty() {
         single_signing_message(&raw)

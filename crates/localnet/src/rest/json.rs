@@ -174,14 +174,23 @@ fn account_signature(authenticator: &AccountAuthenticator) -> Value {
             "public_key": any_key(public_key),
             "signature": any_signature(signature),
         }),
-        A::MultiKey { public_keys, signatures, .. } => json!({
+        A::MultiKey { public_keys, signatures, bitmap } => json!({
             "type": "multi_key_signature",
             "public_keys": public_keys.keys.iter().map(any_key).collect::<Vec<_>>(),
-            "signatures": signatures.iter().map(any_signature).collect::<Vec<_>>(),
+            "signatures": indexed(signatures, bitmap),
             "signatures_required": public_keys.signatures_required,
         }),
         A::Absent => json!({ "type": "no_account_signature" }),
     }
+}
+
+/// Signatures with the places of their keys, which the bitmap names.
+fn indexed(signatures: &[AnySignature], bitmap: &[u8]) -> Vec<Value> {
+    let bits =
+        (0..8 * bitmap.len()).filter(|index| bitmap[index / 8] & (0b1000_0000 >> (index % 8)) != 0);
+    let print =
+        |(index, signature)| json!({ "index": index, "signature": any_signature(signature) });
+    bits.zip(signatures).map(print).collect()
 }
 
 fn ed25519(public_key: &[u8], signature: &[u8]) -> Value {

@@ -12,6 +12,7 @@ mod faucet;
 mod json;
 mod ledger;
 mod node;
+mod request;
 mod simulate;
 mod transactions;
 mod view;

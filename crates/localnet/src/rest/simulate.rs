@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{self, Answer, ApiError};
 use super::node::Node;
-use super::{json as print, transactions};
+use super::{json as print, request, transactions};
 use crate::authenticator::Authenticated;
 use crate::chain::{Chain, SubmitError};
 use crate::execution::{Executed, MAX_GAS_UNITS, MIN_GAS_PRICE};
@@ -45,13 +45,13 @@ impl Options {
 /// `POST /v1/transactions/simulate`
 pub async fn simulate(
     chain: Node,
-    request: HttpRequest,
+    http: HttpRequest,
     options: web::Query<Options>,
     body: web::Bytes,
 ) -> Answer {
-    transactions::check_body_type(&request)?;
     let snapshot = chain.snapshot();
-    let (running, state, bytes) = (chain.clone(), Arc::clone(&snapshot), body.to_vec());
+    let body = request::signed_bytes(&chain, &snapshot, &http, &body)?;
+    let (running, state, bytes) = (chain.clone(), Arc::clone(&snapshot), body.clone());
     let simulated = web::block(move || {
         running.simulate(&state, bytes, |transaction, balance| options.apply(transaction, balance))
     });

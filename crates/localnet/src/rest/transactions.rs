@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::accounts::{parse_address, printed_module};
 use super::answer::{self, Answer, ApiError, EPOCH};
 use super::node::Node;
-use super::{batch, encoding, json as print, simulate};
+use super::{batch, encoding, json as print, request, simulate};
 use crate::authenticator::Authenticated;
 use crate::chain::{Chain, Lookup};
 use crate::records::{ChangeRecord, Outcome, TransactionBody, TransactionRecord};
@@ -20,8 +20,6 @@ use crate::state::decode_key;
 use crate::store::Snapshot;
 use crate::transaction::{Hash, SignedTransaction, sha3};
 
-/// The body type of a signed transaction.
-pub const SIGNED_BCS: &str = "application/x.aptos.signed_transaction+bcs";
 /// Transactions in a list when the client names no number.
 const DEFAULT_ITEMS: usize = 25;
 /// Most transactions in a list.
@@ -58,19 +56,9 @@ impl Page {
     }
 }
 
-/// Refuses bodies that are no BCS transaction by their own account.
-pub fn check_body_type(request: &HttpRequest) -> Result<(), ApiError> {
-    let kind = request.headers().get("content-type").and_then(|kind| kind.to_str().ok());
-    let kind = kind.map(|kind| kind.split(';').next().unwrap_or(kind).trim());
-    if kind != Some(SIGNED_BCS) {
-        return Err(ApiError::unsupported_body(SIGNED_BCS));
-    }
-    Ok(())
-}
-
-async fn submit(chain: Node, request: HttpRequest, body: web::Bytes) -> Answer {
-    check_body_type(&request)?;
-    let submitted = chain.submit(body.to_vec())?;
+async fn submit(chain: Node, http: HttpRequest, body: web::Bytes) -> Answer {
+    let bytes = request::signed_bytes(&chain, &chain.snapshot(), &http, &body)?;
+    let submitted = chain.submit(bytes)?;
     let snapshot = chain.snapshot();
     let body = pending(&chain, &snapshot, &submitted);
     answer::json_with(&snapshot, StatusCode::ACCEPTED, &body)

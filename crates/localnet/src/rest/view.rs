@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use actix_web::http::header::ACCEPT;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use cactus_move_vm::{ModuleId, TypeTag};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::accounts::check_version;
-use super::answer::{self, Answer, ApiError, add_ledger_headers};
+use super::answer::{self, Answer, ApiError};
 use super::node::Node;
 use super::{abi, arguments, json as print};
 use crate::chain::{Chain, Viewed};
@@ -19,8 +18,6 @@ use crate::transaction::{EntryFunction, parse_view_request};
 
 /// The body type of a BCS request.
 const VIEW_BCS: &str = "application/x.aptos.view_function+bcs";
-/// The answer type of BCS results.
-const BCS: &str = "application/x-bcs";
 
 /// A call in JSON.
 #[derive(Deserialize)]
@@ -47,8 +44,8 @@ pub async fn view(
 ) -> Answer {
     let snapshot = chain.snapshot();
     check_version(&snapshot, at.ledger_version)?;
-    let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let call = if header("content-type").is_some_and(|kind| kind.starts_with(VIEW_BCS)) {
+    let kind = request.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+    let call = if kind.is_some_and(|kind| kind.starts_with(VIEW_BCS)) {
         parse_view_request(&body).map_err(ApiError::invalid)?
     } else {
         parse_json(&chain, &snapshot, &body)?
@@ -58,7 +55,7 @@ pub async fn view(
     let viewed = web::block(move || running.view(&state, call)).await;
     let viewed = viewed.map_err(|_| ApiError::unavailable("too busy for views"))?;
     let Viewed { results, gas_used } = viewed.map_err(|status| ApiError::of_execution(&status))?;
-    let mut answer = if header(ACCEPT.as_str()).is_some_and(|wanted| wanted.contains(BCS)) {
+    let mut answer = if answer::wants_bcs(&request) {
         in_bcs(&snapshot, &results)?
     } else {
         let printed =
@@ -136,7 +133,5 @@ fn in_bcs(snapshot: &Snapshot, results: &[(TypeTag, Vec<u8>)]) -> Answer {
     let count = u8::try_from(results.len()).ok().filter(|count| *count < 0x80);
     let mut body = vec![count.ok_or_else(|| ApiError::invalid("too many results"))?];
     body.extend(results.iter().flat_map(|(_, bytes)| bytes));
-    let mut response = HttpResponse::Ok().content_type(BCS).body(body);
-    add_ledger_headers(response.headers_mut(), snapshot.ledger());
-    Ok(response)
+    answer::bcs(snapshot, body)
 }

@@ -112,10 +112,9 @@ impl Network {
         Ok(found)
     }
 
-    /// Where the package goes through if one transaction cannot carry it. Our own localnet takes
-    /// any size at once.
+    /// Where the package goes through if one transaction cannot carry it.
     pub fn large_packages(&self, package: &Package) -> Option<AccountAddress> {
-        if package.size() <= CHUNK_MAX || self.chain_id == LOCALNET_CHAIN_ID {
+        if package.size() <= CHUNK_MAX {
             return None;
         }
         let [public, elsewhere] = LARGE_PACKAGES;

@@ -2,8 +2,12 @@
 /// What callers of the real framework rely on: results and abort codes.
 module aptos_framework::framework_tests {
     use std::bcs;
+    use std::hash;
     use std::option;
+    use std::signer;
     use std::string;
+    use aptos_experimental::large_packages;
+    use aptos_std::ed25519;
     use aptos_std::from_bcs;
     use aptos_std::table;
     use aptos_framework::account;
@@ -185,5 +189,97 @@ module aptos_framework::framework_tests {
     #[expected_failure(abort_code = 1, location = std::string)]
     fun text_is_utf8() {
         string::utf8(x"ff");
+    }
+
+    // What both keys sign to rotate: `0x1::account::RotationProofChallenge`, laid out by hand as clients do.
+    fun challenge(sequence_number: u64, who: address, new_public_key: vector<u8>): vector<u8> {
+        let message = bcs::to_bytes(&@0x1);
+        message.append(bcs::to_bytes(&b"account"));
+        message.append(bcs::to_bytes(&b"RotationProofChallenge"));
+        message.append(bcs::to_bytes(&sequence_number));
+        message.append(bcs::to_bytes(&who));
+        message.append(account::get_authentication_key(who));
+        message.append(bcs::to_bytes(&new_public_key));
+        message
+    }
+
+    fun authentication_key(public_key: vector<u8>): vector<u8> {
+        public_key.push_back(0);
+        hash::sha3_256(public_key)
+    }
+
+    // An account whose address follows from its key.
+    fun owner_of(public_key: vector<u8>): signer {
+        account::create_account_for_test(from_bcs::to_address(authentication_key(public_key)))
+    }
+
+    #[test]
+    fun an_account_gets_a_key_that_both_keys_agree_to() {
+        start();
+        let (old_secret, old) = ed25519::generate_keys();
+        let (new_secret, new) = ed25519::generate_keys();
+        let owner = owner_of(old);
+        let who = signer::address_of(&owner);
+        let message = challenge(0, who, new);
+        account::rotate_authentication_key(
+            &owner, 0, old, 0, new, ed25519::sign(message, old_secret), ed25519::sign(message, new_secret)
+        );
+        assert!(account::get_authentication_key(who) == authentication_key(new), 1);
+        // And back again, by the new key.
+        let message = challenge(0, who, old);
+        account::rotate_authentication_key(
+            &owner, 0, new, 0, old, ed25519::sign(message, new_secret), ed25519::sign(message, old_secret)
+        );
+        assert!(account::get_authentication_key(who) == authentication_key(old), 2);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x10008, location = aptos_framework::account)]
+    fun an_account_does_not_get_a_key_that_did_not_agree() {
+        start();
+        let (old_secret, old) = ed25519::generate_keys();
+        let (_, new) = ed25519::generate_keys();
+        let owner = owner_of(old);
+        let proof = ed25519::sign(challenge(0, signer::address_of(&owner), new), old_secret);
+        account::rotate_authentication_key(&owner, 0, old, 0, new, proof, proof);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x40007, location = aptos_framework::account)]
+    fun only_the_current_key_gives_an_account_away() {
+        start();
+        let (secret, key) = ed25519::generate_keys();
+        let proof = ed25519::sign(challenge(0, ALICE, key), secret);
+        account::rotate_authentication_key(&alice(), 0, key, 0, key, proof, proof);
+    }
+
+    #[test]
+    fun an_object_is_transferred_by_its_address() {
+        start();
+        let object = object::address_from_constructor_ref(&object::create_object(ALICE));
+        object::transfer_call(&alice(), object, BOB);
+        let object = object::address_to_object<object::ObjectCore>(object);
+        assert!(object::is_owner(object, BOB), 1);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x10001, location = aptos_experimental::large_packages)]
+    fun every_staged_chunk_has_an_index() {
+        large_packages::stage_code_chunk(&alice(), vector[], vector[0], vector[]);
+    }
+
+    #[test]
+    #[expected_failure(abort_code = 0x10001, location = aptos_experimental::large_packages)]
+    fun a_module_that_was_not_staged_cannot_be_published() {
+        let chunks = vector[b"last"];
+        large_packages::stage_code_chunk_and_publish_to_account(&alice(), b"metadata", vector[1], chunks);
+    }
+
+    #[test]
+    #[expected_failure]
+    fun what_was_cleaned_up_is_gone() {
+        large_packages::stage_code_chunk(&alice(), b"metadata", vector[0], vector[b"code"]);
+        large_packages::cleanup_staging_area(&alice());
+        large_packages::cleanup_staging_area(&alice());
     }
 }
