@@ -1,46 +1,146 @@
-//! Which places of the chain's state unrelated operations write: none in common, so that an
-//! executor such as Block-STM can run them side by side. Never judges reads: state that is only
-//! read does not hinder anyone.
+//! Which places of the chain's state two operations both write: none if their parties are
+//! unrelated, and a known few if they share a server or a pool, so that an executor such as
+//! Block-STM can run them side by side. Never judges reads: state that is only read does not
+//! hinder anyone.
+
+mod scene;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
-use cactus_move_vm::{AccountAddress, StateKey};
+use cactus_move_vm::StateKey;
 
-use crate::argument::Argument::{Address as A, Bytes, U64};
+use self::scene::Scene;
 use crate::books::Violation;
-use crate::cast::{Actor, Cast, NOW_SECONDS};
-use crate::chain::{CHAIN_ID, Chain};
-use crate::generate::Generator;
-use crate::operation::{Operation, Step};
-use crate::random::Random;
-use crate::run::Trial;
-use crate::signing::{Order, Voucher, sign};
+use crate::operation::Step;
 
-const APT: u64 = 100_000_000;
+/// What the parties of two operations have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Common {
+    /// Nothing: client, server, operator, channel, case and pool are each one's own.
+    Nothing,
+    /// The routing server.
+    Server,
+    /// The pool, in which each has a node.
+    Pool,
+}
 
-/// Two operations of unrelated parties, from the same state.
+impl fmt::Display for Common {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Server => "the server",
+            Self::Pool => "the pool",
+        })
+    }
+}
+
+/// Two operations from the same state.
 #[derive(Debug, Clone)]
 pub struct AccessPair {
     /// What both call.
     pub function: &'static str,
+    /// What their parties have in common.
+    pub common: Common,
     /// How many places each writes.
     pub writes: (usize, usize),
     /// Places that both write.
     pub shared: Vec<String>,
+    /// The kinds of places that both may write, for a reason that `contracts/README.md` or the
+    /// module's doc gives.
+    pub may_share: &'static [&'static str],
 }
 
-/// For each hot entry function, what two unrelated parties write in common.
+impl AccessPair {
+    /// Places that both write and should not.
+    pub fn surprises(&self) -> Vec<&String> {
+        let known = |place: &&String| self.may_share.iter().any(|kind| place.starts_with(kind));
+        self.shared.iter().filter(|place| !known(place)).collect()
+    }
+}
+
+/// One line of the story that is told twice, side by side.
+struct Act {
+    function: &'static str,
+    common: Common,
+    may_share: &'static [&'static str],
+    /// Seconds that pass before it.
+    wait: u64,
+}
+
+const fn act(function: &'static str) -> Act {
+    Act { function, common: Common::Nothing, may_share: &[], wait: 0 }
+}
+
+const fn later(function: &'static str, wait: u64) -> Act {
+    Act { wait, ..act(function) }
+}
+
+const fn shared(function: &'static str, common: Common, may_share: &'static [&'static str]) -> Act {
+    Act { common, may_share, ..act(function) }
+}
+
+/// A server's wallet, and where the protocol's fees of its settlements accrue, are one store each.
+const STORE: &str = "0x1::fungible_asset::FungibleStore";
+const SERVER: &str = "server_registry::Server";
+const POOL: &str = "pool::Pool";
+
+/// In an order in which each builds on those before it.
+const ACTS: &[Act] = &[
+    act("payment::deposit"),
+    act("payment::create_task"),
+    act("payment::complete_task"),
+    act("payment::request_withdraw"),
+    later("payment::withdraw", 300),
+    act("stake::bond"),
+    act("stake::begin_unbond"),
+    act("stake::rebond"),
+    act("channel::open"),
+    act("channel::top_up"),
+    act("channel::redeem"),
+    act("channel::request_close"),
+    act("channel::close_by_payee"),
+    act("pool::create_pool"),
+    act("rewards::open"),
+    act("rewards::fund"),
+    act("pool::start_pool"),
+    act("pool::join_pool"),
+    act("pool::submit_work"),
+    later("rewards::claim", 700),
+    act("dispute::accuse"),
+    act("dispute::respond"),
+    later("dispute::commit_vote", 86_400),
+    later("dispute::reveal_vote", 86_400),
+    later("dispute::finalize", 3 * 86_400),
+    shared("payment::create_task", Common::Server, &[]),
+    shared("payment::complete_task", Common::Server, &[STORE, SERVER]),
+    shared("channel::open", Common::Server, &[]),
+    shared("channel::redeem", Common::Server, &[STORE]),
+    shared("pool::create_pool", Common::Pool, &[]),
+    shared("pool::start_pool", Common::Pool, &[]),
+    shared("pool::join_pool", Common::Pool, &[POOL]),
+    shared("pool::submit_work", Common::Pool, &[]),
+];
+
+/// For each hot entry function, what two parties write in common.
 ///
 /// # Errors
 /// The committed bytecode does not start or refuses the operations.
 pub fn access_report() -> Result<Vec<AccessPair>, Violation> {
     let mut scene = Scene::new()?;
     let mut pairs = Vec::new();
-    for function in FUNCTIONS {
-        let (one, other) = (scene.operation(function, 0), scene.operation(function, 1));
+    for act in ACTS {
+        scene.step(&Step::Wait(act.wait))?;
+        let one = scene.operation(act.function, act.common, 0)?;
+        let other = scene.operation(act.function, act.common, 1)?;
         let (written, others) = (scene.written(&one)?, scene.written(&other)?);
-        let shared = written.intersection(&others).map(|key| format!("{key:?}")).collect();
-        pairs.push(AccessPair { function, writes: (written.len(), others.len()), shared });
+        pairs.push(AccessPair {
+            function: act.function,
+            common: act.common,
+            writes: (written.len(), others.len()),
+            shared: in_common(&written, &others),
+            may_share: act.may_share,
+        });
         // What comes later builds on both.
         scene.keep(one)?;
         scene.keep(other)?;
@@ -48,132 +148,13 @@ pub fn access_report() -> Result<Vec<AccessPair>, Violation> {
     Ok(pairs)
 }
 
-/// In an order in which each builds on those before it.
-const FUNCTIONS: &[&str] = &[
-    "payment::deposit",
-    "payment::create_task",
-    "payment::complete_task",
-    "payment::request_withdraw",
-    "stake::bond",
-    "stake::begin_unbond",
-    "stake::rebond",
-    "channel::open",
-    "channel::top_up",
-    "channel::redeem",
-    "channel::request_close",
-    "channel::close_by_payee",
-];
-
-/// Two of everything: client, server, operator, node, channel.
-struct Scene {
-    trial: Trial,
-    cast: Cast,
-    nonce: u64,
-    channels: Vec<AccountAddress>,
-}
-
-impl Scene {
-    fn new() -> Result<Self, Violation> {
-        let mut trial = Trial::new()?;
-        let mut generator = Generator::new(Random::new(0));
-        for operation in generator.take_prelude() {
-            trial.step(&Step::Call(operation))?;
+fn in_common(one: &BTreeSet<StateKey>, other: &BTreeSet<StateKey>) -> Vec<String> {
+    let place = |key: &StateKey| match key {
+        StateKey::Resource(at, tag) if tag.address == cactus_move_vm::AccountAddress::ONE => {
+            format!("{tag} at {at}")
         }
-        Ok(Self { trial, cast: Cast::default(), nonce: 1_000_000, channels: Vec::new() })
-    }
-
-    fn operation(&mut self, function: &'static str, index: usize) -> Operation {
-        self.nonce += 1;
-        let cast = self.cast.clone();
-        let (client, server) = (&cast.clients[index], &cast.servers[index]);
-        let (operator, node) = (&cast.operators[index], &cast.nodes[index]);
-        let channel = self.channels.get(index).copied().unwrap_or_default();
-        let session = &cast.sessions[index];
-        let task = vec![1; 32];
-        let (signer, arguments) = match function {
-            "payment::deposit" | "payment::request_withdraw" => (client, vec![U64(1_000)]),
-            "payment::create_task" => (server, create_task(client, server, operator, node)),
-            "payment::complete_task" => {
-                let work = [1_000, 1_000, 5].map(U64);
-                let mut arguments = vec![A(client.address), Bytes(task)];
-                arguments.extend(work);
-                arguments.push(Bytes(vec![9; 32]));
-                (server, arguments)
-            }
-            "channel::open" => {
-                let expires = NOW_SECONDS + 10 * 86_400;
-                let key = Bytes(session.public_key());
-                (client, vec![A(server.address), key, U64(APT), U64(expires)])
-            }
-            "channel::top_up" => (client, vec![A(channel), U64(1_000)]),
-            "channel::redeem" => {
-                let (payee, cumulative) = (server.address, 700);
-                let voucher = Voucher { chain_id: CHAIN_ID, channel, payee, cumulative };
-                let signature = Bytes(sign(&session.key, &voucher));
-                (server, vec![A(channel), U64(cumulative), signature])
-            }
-            "channel::request_close" => (client, vec![A(channel)]),
-            "channel::close_by_payee" => (server, vec![A(channel)]),
-            _ => (operator, vec![U64(1_000)]),
-        };
-        Operation { nonce: self.nonce, function, signer: Some(signer.address), arguments }
-    }
-
-    /// Places that the operation writes, from the present state.
-    fn written(&self, operation: &Operation) -> Result<BTreeSet<StateKey>, Violation> {
-        let mut chain: Chain = self.trial.chain.clone();
-        let effects = chain
-            .call(operation)
-            .map_err(|status| Violation(format!("{operation} was refused: {status}")))?;
-        Ok(effects.writes.into_keys().collect())
-    }
-
-    fn keep(&mut self, operation: Operation) -> Result<(), Violation> {
-        note_signed(&mut self.trial, &operation);
-        self.trial.step(&Step::Call(operation))?;
-        let known = self.trial.books.channels.keys().find(|at| !self.channels.contains(at));
-        self.channels.extend(known.copied());
-        Ok(())
-    }
-}
-
-fn order(client: &Actor, server: &Actor) -> Order {
-    Order {
-        chain_id: CHAIN_ID,
-        client: client.address,
-        server: server.address,
-        order_id: vec![1; 32],
-        max_total: APT,
-        max_per_task: APT,
-        expires_seconds: NOW_SECONDS + 1_000,
-    }
-}
-
-fn create_task(
-    client: &Actor,
-    server: &Actor,
-    operator: &Actor,
-    node: &Actor,
-) -> Vec<crate::Argument> {
-    let order = order(client, server);
-    let signature = sign(&client.key, &order);
-    let head = [A(client.address), Bytes(client.public_key()), Bytes(order.order_id)];
-    let limits = [order.max_total, order.max_per_task, order.expires_seconds].map(U64);
-    let names =
-        [Bytes(signature), Bytes(vec![1; 32]), A(operator.address), Bytes(node.public_key())];
-    let terms = [100_000, 500, 1_500, NOW_SECONDS + 600].map(U64);
-    head.into_iter().chain(limits).chain(names).chain(terms).collect()
-}
-
-/// The rules must know what was signed here.
-fn note_signed(trial: &mut Trial, operation: &Operation) {
-    let cast = Cast::default();
-    for (client, server) in cast.clients.iter().zip(&cast.servers) {
-        trial.signed.orders.insert(order(client, server));
-    }
-    if let ("channel::redeem", [A(channel), U64(cumulative), _]) =
-        (operation.function, operation.arguments.as_slice())
-    {
-        trial.signed.vouchers.insert(*channel, *cumulative);
-    }
+        StateKey::Resource(at, tag) => format!("{}::{} at {at}", tag.module, tag.name),
+        other => format!("{other:?}"),
+    };
+    one.intersection(other).map(place).collect()
 }

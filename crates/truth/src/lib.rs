@@ -21,7 +21,7 @@ mod shrink;
 mod signing;
 mod views;
 
-pub use accesses::{AccessPair, access_report};
+pub use accesses::{AccessPair, Common, access_report};
 pub use argument::Argument;
 pub use cast::{Actor, Cast, NOW_SECONDS, WALLET_OCTAS};
 pub use chain::{CHAIN_ID, CONTRACT, Chain};

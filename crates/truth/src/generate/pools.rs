@@ -177,10 +177,11 @@ fn leave_pool(generator: &mut Generator, books: &Books) -> Option<Draft> {
 
 fn submit_work(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let now = generator.seconds;
-    let out = generator.random.once_in(20);
+    let (out, banned) = (generator.random.once_in(20), generator.random.once_in(6));
     let at = generator.key_of(&books.pools.members, |(pool, node), member| {
         let open = books.pools.pools.get(pool).is_some_and(|pool| now < pool.terms.end_seconds);
-        out || (member.active && open && !books.pools.is_banned(*pool, member.operator, node))
+        let is_banned = books.pools.is_banned(*pool, member.operator, node);
+        out || (member.active && open && (banned || !is_banned))
     })?;
     let most = books.pools.pools.get(&at.0)?.terms.max_units_per_work;
     // Ids of work are used once.
