@@ -89,6 +89,7 @@ const POOL: &str = "pool::Pool";
 const ACTS: &[Act] = &[
     act("payment::deposit"),
     act("payment::create_task"),
+    act("payment::deliver_task"),
     act("payment::complete_task"),
     act("payment::request_withdraw"),
     later("payment::withdraw", 300),

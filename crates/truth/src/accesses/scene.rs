@@ -115,9 +115,11 @@ impl Scene {
             "payment::deposit" | "payment::request_withdraw" => (party.client, vec![U64(1_000)]),
             "payment::withdraw" => (party.client, vec![]),
             "payment::create_task" => (party.server, self.create_task(party)),
-            "payment::complete_task" => {
+            "payment::complete_task" | "payment::deliver_task" => {
+                let delivers = function == "payment::deliver_task";
+                let actor = if delivers { party.operator } else { party.server };
                 let work = [1_000, 1_000, 5].map(U64).to_vec();
-                (party.server, [task(), work, vec![Bytes(vec![9; 32])]].concat())
+                (actor, [task(), work, vec![Bytes(vec![9; 32])]].concat())
             }
             _ => return None,
         })
