@@ -58,4 +58,24 @@ pub struct ModelCard {
     pub context_length: u32,
     /// Number of weights; tied ones count once.
     pub parameters: u64,
+    /// What it takes, as worked out before it was loaded.
+    pub memory: MemoryEstimate,
+}
+
+/// Memory of a model, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEstimate {
+    /// The weights as they are held.
+    pub weights: u64,
+    /// Keys and values of all sequences together.
+    pub kv_cache: u64,
+    /// The largest step.
+    pub activations: u64,
+}
+
+impl MemoryEstimate {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights.saturating_add(self.kv_cache).saturating_add(self.activations)
+    }
 }

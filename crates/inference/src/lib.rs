@@ -9,6 +9,7 @@ mod engine;
 mod gauges;
 pub mod load;
 mod logprobs;
+mod memory;
 mod model;
 mod options;
 mod philox;
@@ -20,7 +21,7 @@ mod text;
 mod threads;
 
 pub use candle_engine::{CandleEngine, EngineOptions};
-pub use card::{ModelCard, WeightType};
+pub use card::{MemoryEstimate, ModelCard, WeightType};
 pub use embedding::{EmbedError, EmbeddingModel, Embeddings, MAX_INPUT_BYTES, MAX_INPUTS};
 pub use engine::{
     Capacity, Chunk, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput,

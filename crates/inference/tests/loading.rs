@@ -3,9 +3,15 @@
 
 use std::path::{Path, PathBuf};
 
-use cactus_inference::{LoadError, LoadOptions, Model};
+use cactus_inference::{
+    CandleEngine, ChatMessage, CompleteError, EngineOptions, GenerateError, GenerateRequest,
+    LoadError, LoadOptions, Model, Prompt,
+};
+use candle_core::{DType, Device, Tensor};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 const FILES: [&str; 6] = [
     "config.json",
@@ -293,6 +299,94 @@ fn a_tokenizer_larger_than_the_vocabulary_is_refused() {
         matches!(&error, LoadError::Malformed { path, .. } if path.ends_with("tokenizer.json")),
         "{error}"
     );
+}
+
+#[test]
+fn a_model_that_no_machine_holds_is_refused_before_it_is_read() {
+    let error = with_config("vocab_size", json!(1 << 20));
+    assert!(matches!(error, LoadError::WrongTensor { .. }), "{error}");
+    let huge = edited("config.json", |config| {
+        for key in ["vocab_size", "hidden_size", "intermediate_size"] {
+            config[key] = json!(1 << 20);
+        }
+        config["num_hidden_layers"] = json!(1024);
+    });
+    let error = load_with("config.json", huge);
+    assert!(matches!(error, LoadError::OutOfMemory(_)), "{error}");
+    for part in ["weights", "KV cache", "available", "quantised"] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn the_card_says_how_much_memory_is_taken() {
+    let options = LoadOptions { slots: 2, ..LoadOptions::new(fixture("llama3")) };
+    let model = Model::load(options).unwrap();
+    let memory = model.card().memory;
+    assert_eq!(memory.weights, 4 * model.card().parameters);
+    // Two layers, two slots of 128 positions, keys and values of two heads of sixteen.
+    assert_eq!(memory.kv_cache, 2 * 2 * 128 * (2 * 2 * 16) * 4);
+    assert!(memory.activations > 0 && memory.total() < 1 << 20);
+}
+
+#[tokio::test]
+async fn weights_that_are_not_numbers_fail_their_own_sequence_only() {
+    let (_parent, directory) = copy();
+    let path = directory.join("model.safetensors");
+    let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    let table = tensors["model.embed_tokens.weight"].to_dtype(DType::F32).unwrap();
+    tensors.insert("lm_head.weight".to_owned(), table.clone());
+    let mut rows: Vec<Vec<f32>> = table.to_vec2().unwrap();
+    let tokenizer = tokenizers::Tokenizer::from_file(directory.join("tokenizer.json")).unwrap();
+    let broken = tokenizer.token_to_id("Z").unwrap();
+    rows[usize::try_from(broken).unwrap()].fill(f32::NAN);
+    tensors
+        .insert("model.embed_tokens.weight".to_owned(), Tensor::new(rows, &Device::Cpu).unwrap());
+    candle_core::safetensors::save(&tensors, &path).unwrap();
+    let untied = edited("config.json", |config| config["tie_word_embeddings"] = json!(false));
+    std::fs::write(directory.join("config.json"), untied).unwrap();
+    let model = load(&directory).unwrap();
+    let answer = |content: &str| {
+        let message = ChatMessage { role: "user".to_owned(), content: content.to_owned() };
+        let request =
+            GenerateRequest { max_tokens: 12, ..GenerateRequest::new(Prompt::Chat(vec![message])) };
+        model.complete(request, CancellationToken::new())
+    };
+    let (good, bad, other) = tokio::join!(answer("the sun"), answer("Z"), answer("sand"));
+    assert!(matches!(bad, Err(CompleteError::Failed(GenerateError::Internal(_)))), "{bad:?}");
+    for completion in [good, other, answer("the sun").await] {
+        assert!(completion.is_ok(), "{completion:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    /// Whatever a few changed bytes make of a file: it loads or is refused, and does not panic.
+    #[test]
+    fn no_change_of_a_few_bytes_makes_loading_panic(
+        file in prop::sample::select(vec![
+            "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+            "tokenizer_config.json", "chat_template.jinja",
+        ]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        kept in any::<Option<prop::sample::Index>>(),
+    ) {
+        let (_parent, directory) = copy();
+        let mut content = std::fs::read(directory.join(file)).unwrap();
+        // The header of the weights is what is parsed; most of the file is numbers.
+        let parsed = if file == "model.safetensors" { 2048 } else { content.len() };
+        for (index, value) in changes {
+            content[index.index(parsed)] = value;
+        }
+        if let Some(kept) = kept {
+            content.truncate(kept.index(content.len()));
+        }
+        std::fs::write(directory.join(file), content).unwrap();
+        let options = EngineOptions { threads: Some(1), slots: 1, kv_cache_bytes: Some(1 << 20) };
+        drop(CandleEngine::load(&directory, options));
+        drop(load(&directory));
+    }
 }
 
 #[test]

@@ -122,6 +122,24 @@ fn check_bits(name: &str) {
         done += tokens.len();
     }
     assert_eq!(bits(&found), bits(&whole));
+    check_adopted(&mut shared, &expected.tokens, &whole);
+}
+
+/// A prompt whose beginning another sequence computed has the bits of the whole one.
+fn check_adopted(engine: &mut CandleEngine, tokens: &[u32], whole: &Matrix) {
+    (0..5).for_each(|id| engine.free(SequenceId(id)));
+    let whole_blocks = (tokens.len() - 1) / 16 * 16;
+    for (id, adopted) in [(7, 0), (8, whole_blocks)] {
+        let sequence = SequenceId(id);
+        let held = engine.adopt(sequence, 3, tokens).min(tokens.len());
+        assert!(held >= adopted, "{held} of {adopted} tokens");
+        engine.reserve(sequence, 64).unwrap();
+        if held < tokens.len() {
+            let (logits, _) = prefill(engine, id, &tokens[held..], Tap::AllLogits);
+            assert_eq!(bits(&logits), bits(whole)[held * whole.columns..]);
+        }
+        engine.free(sequence);
+    }
 }
 
 #[test]

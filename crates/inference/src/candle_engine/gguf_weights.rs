@@ -33,6 +33,20 @@ pub(crate) fn load(
     Ok(weights)
 }
 
+/// Bytes that the weights take: those of the file, and those that are widened besides.
+pub(crate) fn held(gguf: &Gguf, expected: &Expected) -> u64 {
+    let infos = expected.keys().filter_map(|name| gguf.tensor(&gguf_name(name)));
+    let widened = infos.filter(|info| !stays_packed(info)).map(|info| &info.shape);
+    // Every tensor lies within the file, so that the products fit.
+    let weights = widened.map(|shape| shape.iter().product::<usize>()).sum::<usize>();
+    u64::try_from(weights.saturating_mul(4).saturating_add(gguf.content.len())).unwrap_or(u64::MAX)
+}
+
+/// Whether a tensor is used as it is stored. Half precision takes too long to widen each time.
+fn stays_packed(info: &TensorInfo) -> bool {
+    info.shape.len() == 2 && !matches!(info.format, Format::F32 | Format::F16)
+}
+
 /// The name in GGUF of a tensor of a decoder.
 fn gguf_name(name: &str) -> String {
     const PARTS: [(&str, &str); 14] = [
@@ -62,7 +76,6 @@ fn weight(gguf: &Gguf, info: &TensorInfo, head: Option<usize>) -> Result<Weight,
         [rows, width] => (*rows, *width),
         _ => return Err(wrong("a tensor", "a vector or a matrix", "is neither")),
     };
-    let keep = info.shape.len() == 2 && !matches!(info.format, Format::F32 | Format::F16);
     let (content, bytes) = match head {
         None => (gguf.content.clone(), info.bytes.clone()),
         Some(head) => {
@@ -71,7 +84,7 @@ fn weight(gguf: &Gguf, info: &TensorInfo, head: Option<usize>) -> Result<Weight,
             (Arc::new(ordered), bytes)
         }
     };
-    if keep {
+    if stays_packed(info) {
         return Ok(Weight::Packed(Packed::new(info.format, content, bytes, (rows, width))));
     }
     let mut values = Vec::new();

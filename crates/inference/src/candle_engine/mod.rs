@@ -26,17 +26,18 @@ use self::architecture::Architecture;
 use self::blocks::Blocks;
 use self::decoder::{Decoder, Passed};
 use self::rows::{BLOCK, Rows};
-use self::weights::Weights;
+use self::weights::{Expected, Weights};
 use crate::card::ModelCard;
 use crate::engine::{
     Capacity, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput, Step, Tap,
 };
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
+use crate::memory::{Needs, available};
 
-/// The KV cache when the operator sets no size: this, or less if all slots need less.
-const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
 const THREAD_LIMIT: usize = 512;
+/// Rows of a step that estimates assume, besides one per slot.
+const STEP_ROWS: usize = 256;
 
 /// How much of the machine an engine gets.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +46,8 @@ pub struct EngineOptions {
     pub threads: Option<usize>,
     /// Sequences to hold at full context, if memory allows.
     pub slots: usize,
-    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to 4 GiB.
+    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to 4 GiB and to
+    /// what the machine has left.
     pub kv_cache_bytes: Option<u64>,
 }
 
@@ -73,9 +75,18 @@ impl CandleEngine {
     ) -> Result<Self, LoadError> {
         let threads = thread_pool(options.threads)?;
         let architecture = Architecture::load(files)?;
-        let blocks = cache_blocks(&architecture, options)?;
-        let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
         let expected = Decoder::expected(&architecture);
+        let needs = needs(&architecture, &expected, files, options);
+        let mut memory = needs.plan(options.kv_cache_bytes, available())?;
+        let blocks = usize::try_from(memory.kv_cache / needs.least_cache).unwrap_or(usize::MAX);
+        if blocks == 0 {
+            return Err(LoadError::InvalidOption(format!(
+                "a KV cache of {} bytes and {} slots holds no block of {} bytes",
+                memory.kv_cache, options.slots, needs.least_cache
+            )));
+        }
+        memory.kv_cache -= memory.kv_cache % needs.least_cache;
+        let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
         let weights = match files.gguf() {
             Some(gguf) => gguf_weights::load(gguf, &expected, architecture.head_dimension)?,
             None => threads.install(|| Weights::load(files, &expected))?,
@@ -88,6 +99,7 @@ impl CandleEngine {
             context_length: held
                 .map_or(architecture.context_length, |held| held.min(architecture.context_length)),
             parameters: weights.parameters(),
+            memory,
         };
         let model = Decoder::new(architecture, weights, blocks)?;
         Ok(Self { card, model, blocks: Blocks::new(blocks), threads })
@@ -241,19 +253,37 @@ pub(crate) fn thread_pool(threads: Option<usize>) -> Result<rayon::ThreadPool, L
     built.map_err(|error| LoadError::Thread(error.to_string()))
 }
 
-/// How many cache blocks the options allow.
-fn cache_blocks(architecture: &Architecture, options: EngineOptions) -> Result<usize, LoadError> {
+/// What a decoder needs of the machine.
+fn needs(
+    architecture: &Architecture,
+    expected: &Expected,
+    files: &ModelFiles,
+    options: EngineOptions,
+) -> Needs {
+    let product = |factors: &[usize]| {
+        let wide = factors.iter().map(|factor| u64::try_from(*factor).unwrap_or(u64::MAX));
+        wide.fold(1, u64::saturating_mul)
+    };
+    let bytes = |values: &[usize]| product(values).saturating_mul(4);
+    let weights = match files.gguf() {
+        Some(gguf) => gguf_weights::held(gguf, expected),
+        None => expected.values().map(|shape| bytes(shape)).fold(0, u64::saturating_add),
+    };
     let context = usize::try_from(architecture.context_length).unwrap_or(usize::MAX);
-    let wanted = context.div_ceil(BLOCK).saturating_mul(options.slots);
-    let position = [architecture.layers.len(), architecture.slot_width(), size_of::<f32>()];
-    let block_bytes = position.iter().fold(BLOCK, |bytes, factor| bytes.saturating_mul(*factor));
-    let bytes = options.kv_cache_bytes.unwrap_or(DEFAULT_CACHE_BYTES);
-    let allowed = usize::try_from(bytes).unwrap_or(usize::MAX) / block_bytes;
-    match wanted.min(allowed) {
-        0 => Err(LoadError::InvalidOption(format!(
-            "a KV cache of {bytes} bytes and {} slots holds no block of {block_bytes} bytes",
-            options.slots
-        ))),
-        blocks => Ok(blocks),
+    let block = bytes(&[BLOCK, architecture.layers.len(), architecture.slot_width()]);
+    let slots = product(&[options.slots, context.div_ceil(BLOCK)]);
+    // The states, their projections and the gates of the longest step, some of them twice.
+    let row = 4 * architecture.hidden
+        + 3 * architecture.heads * architecture.head_dimension
+        + architecture.slot_width()
+        + 3 * architecture.intermediate;
+    let rows = STEP_ROWS.saturating_add(options.slots);
+    let logits = bytes(&[options.slots, 2, architecture.vocabulary]);
+    Needs {
+        weights,
+        loading: files.largest_weights(),
+        activations: bytes(&[rows, row]).saturating_add(logits),
+        full_cache: slots.saturating_mul(block),
+        least_cache: block,
     }
 }

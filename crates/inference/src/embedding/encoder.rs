@@ -33,6 +33,7 @@ impl Encoder {
             dtype: bert.stored,
             context_length: u32::try_from(tokens.limit()).unwrap_or(u32::MAX),
             parameters: bert.parameters,
+            memory: bert.memory,
         };
         Ok(Self { card, tokens, bert, pooling, threads })
     }

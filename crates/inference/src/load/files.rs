@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::error::LoadError;
 use super::gguf::{Gguf, as_file};
 use super::revision::{self, Hash};
+use crate::memory::available;
 
 /// The largest JSON or template file besides the tokenizer.
 pub(crate) const TEXT_LIMIT: u64 = 4 << 20;
@@ -74,6 +75,16 @@ impl ModelFiles {
         Ok(files)
     }
 
+    /// The size of the largest weights file that is still to be read, in bytes.
+    pub(crate) fn largest_weights(&self) -> u64 {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let weights = entries.filter(|entry| {
+            entry.path().extension().is_some_and(|extension| extension == "safetensors")
+        });
+        let sizes = weights.filter_map(|entry| Some(entry.metadata().ok()?.len()));
+        if self.gguf.is_some() { 0 } else { sizes.max().unwrap_or(0) }
+    }
+
     /// The GGUF file, if the model is one.
     pub(crate) fn gguf(&self) -> Option<&Gguf> {
         self.gguf.as_ref()
@@ -109,6 +120,13 @@ impl ModelFiles {
         let bytes = metadata.len();
         if bytes > limit {
             return Err(LoadError::TooLarge { path: path.clone(), bytes, limit });
+        }
+        let available = available();
+        if bytes > available {
+            return Err(LoadError::OutOfMemory(format!(
+                "{} has {bytes} bytes and {available} are available",
+                path.display()
+            )));
         }
         let mut content = Vec::new();
         let size = usize::try_from(bytes).unwrap_or(usize::MAX);

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Next, Scheduler};
-use crate::card::{ModelCard, WeightType};
+use crate::card::{MemoryEstimate, ModelCard, WeightType};
 use crate::engine::*;
 use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError, GenerateEvent, Sampling};
@@ -126,6 +126,7 @@ fn bench(slots: usize, positions: usize, token_interval: Duration) -> Bench {
         dtype: WeightType::F32,
         context_length: 100_000,
         parameters: 1,
+        memory: MemoryEstimate::default(),
     };
     let engine = Scripted { card, seen: seen.clone(), moods: BTreeMap::new(), free: positions };
     let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama3");

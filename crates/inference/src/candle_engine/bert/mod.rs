@@ -14,9 +14,10 @@ use self::config::Activation;
 pub(crate) use self::config::Config;
 use super::linear::Linear;
 use super::weights::{Expected, Weights};
-use crate::card::WeightType;
+use crate::card::{MemoryEstimate, WeightType};
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
+use crate::memory::{Needs, available};
 
 /// The weights of a linear map or of a norm.
 const BOTH: [&str; 2] = ["weight", "bias"];
@@ -34,7 +35,11 @@ pub(crate) struct Bert {
     pub(crate) stored: WeightType,
     /// Number of weights.
     pub(crate) parameters: u64,
+    pub(crate) memory: MemoryEstimate,
 }
+
+/// Tokens of one pass that estimates assume.
+const PASS_TOKENS: usize = 2048;
 
 struct Layer {
     /// Queries, keys and values in one matrix.
@@ -50,7 +55,9 @@ impl Bert {
     /// Reads configuration and weights.
     pub(crate) fn load(files: &mut ModelFiles) -> std::result::Result<Self, LoadError> {
         let config = Config::load(files)?;
-        let mut weights = Weights::load(files, &expected(&config))?;
+        let expected = expected(&config);
+        let memory = needs(&config, &expected, files).plan(Some(0), available())?;
+        let mut weights = Weights::load(files, &expected)?;
         let (stored, parameters) = (weights.stored(), weights.parameters());
         let layers = (0..config.layers).map(|layer| Layer::new(&config, &mut weights, layer));
         let layers = layers.collect::<std::result::Result<Vec<_>, _>>()?;
@@ -58,8 +65,8 @@ impl Bert {
         let mut table =
             |name: &str| weights.take_dense(&format!("embeddings.{name}_embeddings.weight"));
         let (words, positions, types) = (table("word")?, table("position")?, table("token_type")?);
-        let token_type = types.narrow(0, 0, 1).map_err(memory)?;
-        Ok(Self { config, words, positions, token_type, norm, layers, stored, parameters })
+        let token_type = types.narrow(0, 0, 1).map_err(too_large)?;
+        Ok(Self { config, words, positions, token_type, norm, layers, stored, parameters, memory })
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -110,7 +117,7 @@ impl Layer {
                 let bias = numbers(&weights.take_dense(&format!("{prefix}.{name}.bias"))?)?;
                 biases.extend_from_slice(&bias);
             }
-            Linear::new(matrices, Some(Arc::from(biases))).map_err(memory)
+            Linear::new(matrices, Some(Arc::from(biases))).map_err(too_large)
         };
         let project =
             linear(&["attention.self.query", "attention.self.key", "attention.self.value"])?;
@@ -142,6 +149,21 @@ impl Layer {
             Activation::Relu => up.relu()?,
         };
         (self.down.forward(&up)? + states)?.apply_op1_no_bwd(&self.mlp_norm)
+    }
+}
+
+/// What an encoder needs of the machine.
+fn needs(config: &Config, expected: &Expected, files: &ModelFiles) -> Needs {
+    let bytes = |values: usize| u64::try_from(values.saturating_mul(4)).unwrap_or(u64::MAX);
+    let product = |shape: &Vec<usize>| shape.iter().copied().fold(1, usize::saturating_mul);
+    let weights = expected.values().map(product).fold(0, usize::saturating_add);
+    let row = 8 * config.hidden + 2 * config.intermediate;
+    Needs {
+        weights: bytes(weights),
+        loading: files.largest_weights(),
+        activations: bytes(PASS_TOKENS.saturating_mul(row)),
+        full_cache: 0,
+        least_cache: 0,
     }
 }
 
@@ -189,9 +211,9 @@ fn layer_norm(
 }
 
 fn numbers(tensor: &Tensor) -> std::result::Result<Arc<[f32]>, LoadError> {
-    tensor.to_vec1::<f32>().map(Arc::from).map_err(memory)
+    tensor.to_vec1::<f32>().map(Arc::from).map_err(too_large)
 }
 
-fn memory(error: candle_core::Error) -> LoadError {
+fn too_large(error: candle_core::Error) -> LoadError {
     LoadError::OutOfMemory(error.to_string())
 }

@@ -53,10 +53,34 @@ pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
         "version": "1.0",
         "added_tokens": added(gguf, &tokens)?,
         "normalizer": normal,
+        "post_processor": beginning(gguf, &tokens, pattern == Some(LLAMA3)),
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
         "decoder": bytes,
         "model": model,
     })))
+}
+
+/// The token that is put before every text, if there is one; Llama 3 has it unless told otherwise.
+fn beginning(gguf: &Gguf, tokens: &[&str], usual: bool) -> Json {
+    let wanted = match gguf.value("tokenizer.ggml.add_bos_token") {
+        Some(Value::Bool(wanted)) => *wanted,
+        _ => usual,
+    };
+    let id = match gguf.value("tokenizer.ggml.bos_token_id") {
+        Some(Value::Integer(id)) if wanted => usize::try_from(*id).ok(),
+        _ => None,
+    };
+    let Some((id, token)) = id.and_then(|id| Some((id, tokens.get(id)?))) else {
+        return Json::Null;
+    };
+    let mark = json!({"SpecialToken": {"id": token, "type_id": 0}});
+    let text = |name: &str| json!({"Sequence": {"id": name, "type_id": 0}});
+    json!({
+        "type": "TemplateProcessing",
+        "single": [mark, text("A")],
+        "pair": [mark, text("A"), text("B")],
+        "special_tokens": {*token: {"id": token, "ids": [id], "tokens": [token]}},
+    })
 }
 
 fn added(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<Json>, String> {
