@@ -12,6 +12,10 @@ Examples:
   Earn with one model on a local network:
     cactus-orchestrator --model models/sprout --router http://127.0.0.1:8787
 
+  Sell a vLLM server that runs on this machine:
+    cactus-orchestrator --engine-url http://127.0.0.1:8000/v1 --model Qwen/Qwen3-8B \
+      --router wss://router.example
+
   See the configuration and the account to fund, and start nothing:
     cactus-orchestrator check --config orchestrator.toml
 
@@ -84,9 +88,20 @@ pub struct Settings {
     /// A routing server, for example wss://router.example; may be repeated
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_ROUTER")]
     pub router: Option<Vec<RouterUrl>>,
-    /// A model directory; may be repeated. Its name is the model's id
-    #[arg(long, value_name = "DIR", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_MODEL")]
-    pub model: Option<Vec<PathBuf>>,
+    /// A model directory (its name is the model's id) or, with --engine-url, the model's id there;
+    /// may be repeated
+    #[arg(long, value_name = "MODEL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_MODEL")]
+    pub model: Option<Vec<String>>,
+    /// Sell an engine with the OpenAI API (vLLM, SGLang, TGI, llama.cpp) instead of computing
+    /// here, for example http://127.0.0.1:8000/v1
+    #[arg(long, value_name = "URL", env = "CACTUS_ORCHESTRATOR_ENGINE_URL")]
+    pub engine_url: Option<String>,
+    /// The engine's API key, on one line
+    #[arg(long, value_name = "FILE", env = "CACTUS_ORCHESTRATOR_ENGINE_KEY_FILE")]
+    pub engine_key_file: Option<PathBuf>,
+    /// Prompt and output together in tokens, when the engine does not say or is to serve less
+    #[arg(long, value_name = "TOKENS", env = "CACTUS_ORCHESTRATOR_ENGINE_CONTEXT")]
+    pub engine_context: Option<u32>,
     /// The chain's REST API [default: http://127.0.0.1:8788/v1]
     #[arg(long, value_name = "URL", env = "CACTUS_ORCHESTRATOR_CHAIN_URL")]
     pub chain_url: Option<String>,
@@ -186,6 +201,9 @@ impl Settings {
         Self {
             router: self.router.or(below.router),
             model: self.model.or(below.model),
+            engine_url: self.engine_url.or(below.engine_url),
+            engine_key_file: self.engine_key_file.or(below.engine_key_file),
+            engine_context: self.engine_context.or(below.engine_context),
             chain_url: self.chain_url.or(below.chain_url),
             faucet_url: self.faucet_url.or(below.faucet_url),
             contract: self.contract.or(below.contract),

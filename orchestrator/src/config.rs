@@ -5,6 +5,7 @@ use crate::{
     args::{RunArgs, Settings},
     link::Timing,
     router_url::RouterUrl,
+    source::Source,
 };
 use cactus_ledger::{
     LOCALNET_CONTRACT, LOCALNET_URL, LedgerConfig,
@@ -39,8 +40,8 @@ pub struct Config {
     pub operator_key: SecretKey,
     /// Signs receipts.
     pub node_key: SecretKey,
-    /// What [`crate::run`] loads.
-    pub models: Vec<PathBuf>,
+    /// What [`crate::run`] serves.
+    pub source: Source,
     /// Octas per 1,000 tokens.
     pub price: Price,
     /// Bond up to this much.
@@ -96,8 +97,13 @@ pub enum ConfigError {
 }
 
 fn wrong(setting: &'static str, reason: impl Into<String>) -> ConfigError {
-    let reason = reason.into();
-    ConfigError::Value { setting, reason }
+    ConfigError::value(setting, reason)
+}
+
+impl ConfigError {
+    pub(crate) fn value(setting: &'static str, reason: impl Into<String>) -> Self {
+        Self::Value { setting, reason: reason.into() }
+    }
 }
 
 impl Config {
@@ -108,7 +114,7 @@ impl Config {
             ledger,
             operator_key,
             node_key,
-            models: Vec::new(),
+            source: Source::Local(Vec::new()),
             price: Price { prompt: Octas(1000), output: Octas(2000) },
             stake: Octas(1_000_000_000),
             slots: 4,
@@ -134,14 +140,15 @@ impl Config {
         if config.routers.is_empty() {
             return Err(wrong("--router", "name at least one routing server"));
         }
-        if config.models.is_empty() {
-            return Err(wrong("--model", "name at least one model directory"));
+        if config.source.is_empty() {
+            return Err(wrong("--model", "name at least one model"));
         }
         Ok(config)
     }
 
     fn of_settings(settings: Settings) -> Result<Self, ConfigError> {
         let (operator_key, node_key) = keys(&settings)?;
+        let source = Source::of_settings(&settings)?;
         let ledger = LedgerConfig {
             url: settings.chain_url.unwrap_or_else(|| LOCALNET_URL.to_owned()),
             faucet_url: settings.faucet_url,
@@ -151,7 +158,7 @@ impl Config {
         let seconds = |value: Option<u64>, default| value.map_or(default, Duration::from_secs);
         Ok(Self {
             routers: settings.router.unwrap_or_default(),
-            models: settings.model.unwrap_or_default(),
+            source,
             price: Price {
                 prompt: settings.price_prompt.unwrap_or(default.price.prompt),
                 output: settings.price_output.unwrap_or(default.price.output),
@@ -242,7 +249,8 @@ impl Config {
             "operator": self.operator_key.address(),
             "node": self.node_key.public(),
             "routers": self.routers.iter().map(RouterUrl::as_str).collect::<Vec<_>>(),
-            "models": self.models,
+            "models": self.source.names(),
+            "engine_url": self.source.engine_url(),
             "chain_url": self.ledger.url,
             "faucet_url": self.ledger.faucet_url,
             "contract": self.ledger.contract,

@@ -7,7 +7,9 @@ use crate::{
     enrollment::{self, EnrollError, Wanted},
     hardware::Hardware,
     link::{Link, ServerCheck, ServerDoubt},
+    remote::{RemoteConfig, RemoteModel},
     shelf::{ServedModel, Shelf},
+    source::{EngineSource, Source},
     worker::{GpuReading, Identity, Worker},
 };
 use anyhow::Context;
@@ -19,7 +21,7 @@ use cactus_ledger::{ConnectError, Ledger};
 use cactus_protocol::{Address, PublicKey, Scope};
 use std::{
     collections::{BTreeSet, HashSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,13 +43,53 @@ const CHAIN_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When the node cannot start; the text says what to do.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let mut models = Vec::new();
-    for folder in &config.models {
-        models.push(load(&config, folder).await?);
-    }
+    let engines = TaskTracker::new();
+    let models = match &config.source {
+        Source::Local(directories) => local_models(&config, directories).await?,
+        Source::Engine(engine) => remote_models(&config, engine, &engines, &shutdown).await?,
+    };
     let orchestrator = Orchestrator::start(config, models, shutdown).await?;
     orchestrator.finished().await;
+    engines.close();
+    engines.wait().await;
     Ok(())
+}
+
+async fn local_models(
+    config: &Config,
+    directories: &[PathBuf],
+) -> anyhow::Result<Vec<ServedModel>> {
+    let mut models = Vec::new();
+    for folder in directories {
+        models.push(load(config, folder).await?);
+    }
+    Ok(models)
+}
+
+/// Waits for the engine, and looks after it from then on.
+async fn remote_models(
+    config: &Config,
+    engine: &EngineSource,
+    engines: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<Vec<ServedModel>> {
+    let mut models = Vec::new();
+    for model in &engine.models {
+        let remote = RemoteConfig {
+            url: engine.url.clone(),
+            key: engine.key.clone(),
+            model: model.clone(),
+            context_length: engine.context_length,
+            slots: usize::from(config.slots),
+            queue: usize::from(config.queue),
+            limits: engine.limits.clone(),
+        };
+        let remote = RemoteModel::connect(remote, shutdown).await;
+        let remote = Arc::new(remote.with_context(|| format!("cannot sell {}", engine.url))?);
+        engines.spawn(Arc::clone(&remote).watch(shutdown.clone()));
+        models.push(ServedModel::Text(remote));
+    }
+    Ok(models)
 }
 
 /// Loads a directory as what its configuration says that it is.

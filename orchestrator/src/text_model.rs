@@ -5,7 +5,7 @@ use cactus_protocol::{Feature, Hash};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// A model that answers chats: [`Model`] computes here, `RemoteModel` asks a server.
+/// A model that answers chats: [`Model`] computes here, [`crate::RemoteModel`] asks a server.
 pub trait TextModel: Send + Sync + 'static {
     /// The name under which it is served.
     fn id(&self) -> &str;

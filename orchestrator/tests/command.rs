@@ -92,6 +92,26 @@ fn wrong_settings_end_with_code_2_and_name_the_flag() {
     check(&with(&["--stake", "1e5"]), "--stake");
     check(&with(&["--config", "absent.toml"]), "absent.toml");
     check(&["--no-such-flag"], "--no-such-flag");
+    check(&with(&["--engine-context", "100"]), "needs --engine-url");
+    check(&with(&["--engine-url", "127.0.0.1:8000"]), "--engine-url");
+    check(&with(&["--engine-url", "ftp://x/v1"]), "must start with http");
+    check(&with(&["--engine-url", "http://me:secret@x/v1"]), "--engine-key-file");
+    let engine = ["--engine-url", "http://127.0.0.1:1/v1"];
+    check(&with(&[&engine[..], &["--engine-context", "1"]].concat()), "--engine-context");
+    check(&with(&[&engine[..], &["--engine-key-file", "absent"]].concat()), "absent");
+}
+
+#[test]
+fn an_engine_may_be_sold_instead_and_its_key_is_never_printed() {
+    let home = tempfile::tempdir().unwrap();
+    let key = home.path().join("engine.key");
+    fs::write(&key, "sk-very-secret\n").unwrap();
+    let key = key.to_str().unwrap();
+    let flags = ["--engine-url", "http://127.0.0.1:8000/v1/", "--engine-key-file", key];
+    let summary = summary(home.path(), &flags, &[]);
+    assert_eq!(summary["engine_url"], "http://127.0.0.1:8000/v1");
+    assert_eq!(summary["models"][0], "m");
+    assert!(!summary.to_string().contains("secret"));
 }
 
 #[test]

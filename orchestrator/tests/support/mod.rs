@@ -3,10 +3,12 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 #![allow(clippy::unwrap_used, reason = "what a test sets up itself cannot fail quietly")]
 
+mod engine;
 mod model;
 mod router;
 mod vectors;
 
+pub use engine::{FakeEngine, Manner};
 pub use model::ScriptedModel;
 pub use router::{FakeLink, FakeRouter, SCOPE, SERVER, challenge, welcome};
 pub use vectors::{ScriptedVectors, vector};
