@@ -2,6 +2,7 @@
 
 mod bench;
 mod contracts;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 
@@ -22,6 +23,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         minutes: u32,
     },
+    /// Compare ways to choose nodes in simulated networks
+    Simulate(simulate::Options),
     /// Build, test or check the Move contracts
     Contracts {
         #[command(subcommand)]
@@ -32,6 +35,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Bench { subject, minutes } => bench::run(subject, minutes),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Contracts { action } => contracts::run(action),
     }
 }

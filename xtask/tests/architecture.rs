@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cactus-dispatch", &["cactus-protocol"]),
     ("cactus-localnet", &["cactus-move-vm"]),
     ("cactus-truth", &["cactus-move-vm"]),
+    ("cactus-simulator", &["cactus-protocol", "cactus-dispatch"]),
     (
         "cactus-routing-server",
         &["cactus-protocol", "cactus-dispatch", "cactus-ledger", "cactus-verification"],

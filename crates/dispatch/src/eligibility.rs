@@ -97,8 +97,7 @@ pub fn check(
     require(!member.is_probed_already(), Ineligible::Probed)?;
     require(!member.is_away(seat.offer), Ineligible::EngineAway)?;
     require(!member.was_suspect(now), Ineligible::Suspect)?;
-    let room = u32::from(member.slots) + u32::from(member.queue);
-    require(member.load() < room, Ineligible::Full)?;
+    require(member.load() < member.room(), Ineligible::Full)?;
     Ok(lock)
 }
 

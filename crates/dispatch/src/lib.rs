@@ -25,6 +25,7 @@ mod score;
 mod seat;
 mod statistics;
 mod sync;
+mod waiting;
 
 pub use affinity::Prefix;
 pub use breaker::Breaker;
@@ -37,6 +38,7 @@ pub use pool::{CANDIDATES, Candidate, Ranking};
 pub use record::{Outcome, Record};
 pub use score::{Terms, Weights};
 pub use statistics::{Statistics, Timing};
+pub use waiting::{Full, Ticket, Turn, WaitingLine};
 
 #[cfg(test)]
 mod tests;

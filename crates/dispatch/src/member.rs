@@ -125,11 +125,22 @@ impl Member {
         Standing::of(&record, self.slots, now)
     }
 
-    /// Counts a task.
-    pub fn start_task(self: &Arc<Self>) -> InFlight {
-        let before = self.in_flight.fetch_add(1, Relaxed);
-        let at_once = before.saturating_add(1).saturating_add(self.elsewhere.load(Relaxed));
-        InFlight { member: Arc::clone(self), at_once }
+    /// Counts a task, if there is room for it: of two requests that chose the last slot at the
+    /// same time, one gets it.
+    pub fn start_task(self: &Arc<Self>) -> Option<InFlight> {
+        let elsewhere = self.elsewhere.load(Relaxed);
+        let with_one_more = |mine: u32| {
+            let load = mine.saturating_add(elsewhere);
+            (load < self.room()).then(|| mine + 1)
+        };
+        let before = self.in_flight.fetch_update(Relaxed, Relaxed, with_one_more).ok()?;
+        let at_once = before.saturating_add(1).saturating_add(elsewhere);
+        Some(InFlight { member: Arc::clone(self), at_once })
+    }
+
+    /// Tasks that may run or wait there.
+    pub fn room(&self) -> u32 {
+        u32::from(self.slots) + u32::from(self.queue)
     }
 
     /// A heartbeat came: `reported` tasks run or wait there, from all servers together, and the

@@ -59,6 +59,8 @@ pub struct Needs {
     pub node: Option<PublicKey>,
     /// The beginning of the prompt, in hashed blocks.
     pub prefix: Prefix,
+    /// A node that has room now, for a request that waited for one: no others are walked over.
+    pub hint: Option<PublicKey>,
     /// Nodes that must not get it (again).
     pub except: Vec<PublicKey>,
 }

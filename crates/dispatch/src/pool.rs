@@ -29,7 +29,7 @@ pub const CANDIDATES: usize = 4;
 const MAX_DRAWS: usize = 32;
 /// The chance in thousandths that a request goes to a node that has not proven itself, so that
 /// new ones get measured.
-const EXPLORATION_MILLI: u32 = 30;
+const EXPLORATION_MILLI: u32 = 50;
 /// Refused nodes that a ranking names; it counts them all.
 const MAX_NAMED: usize = 16;
 /// Up to this size what is usual is found anew whenever a node comes or goes.
@@ -48,7 +48,8 @@ pub struct Candidate {
     pub score: f64,
     /// Each term, in [0, 1].
     pub terms: Terms,
-    /// The time to first token that 19 of 20 of its answers keep to.
+    /// The time to first token that 19 of 20 of its answers keep to; of a node that was not
+    /// measured enough, several times what is usual among the others.
     pub usual_ttft: Option<Duration>,
     pub(crate) holder: Holder,
     offer: usize,
@@ -362,6 +363,9 @@ impl Search<'_> {
         {
             found.explored = true;
         }
+        if let Some(&id) = self.needs.hint.and_then(|hint| self.index.places.get(&hint)) {
+            self.look(id);
+        }
         for hit in self.hits {
             let chair = self.index.chairs.get(place(hit.holder.seat));
             if chair.is_some_and(|chair| chair.generation == hit.holder.generation) {
@@ -370,7 +374,7 @@ impl Search<'_> {
         }
         let Some(sampler) = self.index.narrowest(self.needs) else { return };
         self.draw(sampler, rng);
-        if self.found.is_empty() {
+        if self.found.is_empty() && self.needs.hint.is_none() {
             for id in sampler.iter() {
                 self.look(id);
             }
@@ -445,7 +449,7 @@ impl Search<'_> {
             lock: found.lock,
             score: terms.weigh(&self.rules.weights),
             terms,
-            usual_ttft: seat.standing.usual_ttft,
+            usual_ttft: seat.standing.usual_ttft.or_else(|| self.index.scale.patience()),
             holder: Holder { seat: found.id, generation: chair.generation },
         })
     }

@@ -6,6 +6,7 @@
 use crate::{needs::Needs, seat::Seat, statistics::Speed};
 use cactus_protocol::{Octas, Price};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// The output length that a prediction assumes when the request allows more, in tokens.
 const EXPECTED_OUTPUT_TOKENS: u32 = 128;
@@ -13,6 +14,11 @@ const EXPECTED_OUTPUT_TOKENS: u32 = 128;
 const USUAL_TOKENS: u32 = 128;
 /// How many times slower than the median a node is taken to be that was never measured.
 const UNMEASURED_SLOWNESS: f64 = 2.0;
+/// How many times the median time to first token an unmeasured node is waited for.
+const UNMEASURED_PATIENCE: f64 = 4.0;
+/// How many times a wait counts: who waits for a slot also delays whoever comes after. Without
+/// that, everyone queues at the fastest nodes until those are as slow as the others.
+const COST_OF_WAITING: f64 = 4.0;
 /// No term counts as less: one bad respect is no proof of uselessness.
 const FLOOR: f64 = 0.01;
 
@@ -39,7 +45,7 @@ impl Default for Weights {
         Self {
             stake: 0.05,
             success: 0.3,
-            latency: 0.4,
+            latency: 0.8,
             price: 0.1,
             verification: 0.1,
             affinity: 0.05,
@@ -134,7 +140,7 @@ impl Scale {
     /// How often the node should be proposed before a request is known, in (0, 1]: its score for a
     /// usual request on a free node, sharpened, times how much it can carry.
     pub fn proposal(&self, seat: &Seat, weights: &Weights) -> f64 {
-        const SHARPNESS: f64 = 3.0;
+        const SHARPNESS: f64 = 2.0;
         const MOST_CAPACITY: f64 = 64.0;
         let speed = self.speed_of(seat);
         let latency = speed.map_or(0.5, |speed| self.latency_of(speed, USUAL_TOKENS, USUAL_TOKENS));
@@ -145,6 +151,12 @@ impl Scale {
             + logarithm(self.price_term(&usual, seat.price), weights.price);
         let score = (sum / weights.sum()).exp();
         score.powf(SHARPNESS) * seat.standing.capacity.min(MOST_CAPACITY) / MOST_CAPACITY
+    }
+
+    /// How long to wait for the first token of a node of which little is known.
+    pub fn patience(&self) -> Option<Duration> {
+        let seconds = self.speed?.ttft * UNMEASURED_PATIENCE;
+        Duration::try_from_secs_f64(seconds).ok()
     }
 
     fn stake_term(&self, seat: &Seat) -> f64 {
@@ -165,7 +177,7 @@ impl Scale {
         let Some(speed) = self.speed_of(seat) else { return 0.5 };
         let capacity = seat.standing.capacity;
         let ahead = f64::from(seat.member.load()) + 1.0 - capacity;
-        let crowding = 1.0 + ahead.max(0.0) / capacity;
+        let crowding = 1.0 + COST_OF_WAITING * ahead.max(0.0) / capacity;
         let slowed = Speed { ttft: speed.ttft * crowding, itl: speed.itl * crowding, ..speed };
         let output_tokens = needs.max_tokens.min(EXPECTED_OUTPUT_TOKENS);
         self.latency_of(slowed, needs.prompt_tokens, output_tokens)

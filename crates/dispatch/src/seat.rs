@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Outcomes that must still count for a node to need no exploration.
-const PROVEN_EVIDENCE: f64 = 5.0;
+const PROVEN_EVIDENCE: f64 = 3.0;
 
 /// What a node says about itself that clients may ask for; in lower case.
 #[derive(Debug, Default)]

@@ -202,9 +202,13 @@ impl Statistics {
         self.served_at_once = at_once.max(self.served_at_once * SERVED_FADE);
         let ttft = timing.ttft.as_secs_f64();
         self.ttft_quantiles.record(ttft);
-        // What others ahead of it took is not the node's speed.
-        self.ttft_seconds.record(ttft / crowding);
-        self.prompt_tokens.record(f64::from(timing.prompt_tokens));
+        // What others ahead of it took is not the node's speed: behind others, a first token says
+        // only that the node is no slower than that.
+        let known = self.ttft_seconds.mean();
+        if crowding <= 1.0 || known.is_none_or(|mean| ttft < mean) {
+            self.ttft_seconds.record(ttft);
+            self.prompt_tokens.record(f64::from(timing.prompt_tokens));
+        }
         if timing.output_tokens > 1 {
             let decode = timing.total.saturating_sub(timing.ttft).as_secs_f64();
             self.itl_seconds.record(decode / f64::from(timing.output_tokens - 1));
@@ -356,8 +360,9 @@ mod tests {
 
     #[test]
     fn waiting_behind_others_does_not_make_a_node_slow() {
-        let speed = measured([timing(400, 4); 50], 1).speed().unwrap();
-        assert!((0.09..0.15).contains(&speed.ttft), "{speed:?}");
+        let behind_others = [timing(100, 1)].into_iter().chain([timing(900, 4); 50]);
+        let speed = measured(behind_others, 1).speed().unwrap();
+        assert!((0.09..0.16).contains(&speed.ttft), "{speed:?}");
     }
 
     #[test]

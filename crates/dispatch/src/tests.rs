@@ -284,10 +284,10 @@ fn a_queue_makes_a_fast_node_slower_than_a_free_one() {
     world.link_measured(2, 2_000);
     world.fleet.refresh(world.now);
     assert_eq!(world.choose(&needs()).order[0].member.key, key(1));
-    // Two slots each: the third of these tasks waits, the fourth would too.
-    let _tasks: Vec<_> = (0..3).map(|_| fast.start_task()).collect();
+    let _task = fast.start_task().unwrap();
     assert_eq!(world.choose(&needs()).order[0].member.key, key(1));
-    fast.hear(4, &[], world.now);
+    // Two slots: the third task would wait, and half of its time is less than what that costs.
+    fast.hear(2, &[], world.now);
     assert_eq!(world.choose(&needs()).order[0].member.key, key(2));
 }
 
@@ -295,13 +295,23 @@ fn a_queue_makes_a_fast_node_slower_than_a_free_one() {
 fn other_servers_tasks_count_once_beside_our_own() {
     let world = World::new();
     let node = world.link(1);
-    let mine = node.start_task();
+    let mine = node.start_task().unwrap();
     node.hear(3, &[], world.now);
     assert_eq!(node.load(), 3);
     drop(mine);
     assert_eq!((node.load(), node.in_flight()), (2, 0));
-    let again = node.start_task();
+    let again = node.start_task().unwrap();
     assert_eq!(again.at_once, 3);
+}
+
+#[test]
+fn the_last_slot_is_given_once() {
+    let world = World::new();
+    let node = world.link(1);
+    let tasks: Vec<_> = (0..4).map(|_| node.start_task()).collect();
+    assert!(tasks.iter().all(Option::is_some) && node.start_task().is_none());
+    drop(tasks);
+    assert!(node.start_task().is_some());
 }
 
 #[test]
@@ -314,7 +324,7 @@ fn failures_in_a_row_open_the_breaker_and_one_probe_closes_it() {
     assert_eq!(world.choose(&needs()).tally.of(Ineligible::Blocked), 1);
     world.wait(SECOND);
     assert_eq!(world.choose(&needs()).order.len(), 1);
-    let _probe = node.start_task();
+    let _probe = node.start_task().unwrap();
     assert_eq!(world.choose(&needs()).tally.of(Ineligible::Probed), 1);
     world.fleet.record(&node, Outcome::Verified(None), world.now);
     assert_eq!(world.choose(&needs()).order.len(), 1);
