@@ -105,6 +105,10 @@ pub struct Limits {
     pub links: usize,
     /// Nodes tried for one request.
     pub attempts: usize,
+    /// Requests that may wait for each model while all its nodes are busy.
+    pub queue: usize,
+    /// How long a request may wait for a node.
+    pub queue_ms: u64,
     /// Output tokens of a request that names no limit; the model's context bounds it too.
     pub default_max_tokens: u32,
     /// From sending a task to its first token.
@@ -161,9 +165,11 @@ impl Default for Limits {
             streams_per_payer: 64,
             links: 4096,
             attempts: 3,
+            queue: 1024,
+            queue_ms: 10_000,
             default_max_tokens: 1024,
             first_token_ms: 30_000,
-            stall_ms: 30_000,
+            stall_ms: 10_000,
             task_ms: 300_000,
             handshake_ms: 10_000,
             balance_age_ms: 2_000,

@@ -7,7 +7,7 @@ use actix_web::{
     http::{StatusCode, header},
 };
 use serde_json::{Value, json};
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// A request parameter that cannot be served, in OpenAI's terms.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +95,12 @@ pub enum ApiError {
         /// Why.
         message: String,
     },
+    /// Come back when the line is shorter.
+    #[error("every node that could take this request is busy and the line is too long; try again")]
+    Overloaded {
+        /// By how fast the line moves.
+        retry_after: Duration,
+    },
     /// The server is going away: use another one.
     #[error("this routing server is shutting down")]
     Draining,
@@ -172,6 +178,9 @@ impl ApiError {
                 ..of(StatusCode::NOT_FOUND, "invalid_request_error", "model_not_found")
             },
             Self::Busy { code, .. } => of(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code),
+            Self::Overloaded { .. } => {
+                of(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "overloaded")
+            }
             Self::Draining => of(StatusCode::SERVICE_UNAVAILABLE, "server_error", "draining"),
             Self::NotAuthorized => {
                 of(StatusCode::SERVICE_UNAVAILABLE, "server_error", "server_not_authorized")
@@ -215,6 +224,17 @@ impl ApiError {
     }
 }
 
+impl ApiError {
+    /// When to come back, in whole seconds, rounded up.
+    fn retry_after_seconds(&self) -> String {
+        let wait = match self {
+            Self::Overloaded { retry_after } => *retry_after,
+            _ => Duration::from_secs(1),
+        };
+        wait.as_millis().div_ceil(1000).max(1).to_string()
+    }
+}
+
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
         self.shape().status
@@ -224,7 +244,7 @@ impl ResponseError for ApiError {
         let status = self.status_code();
         let mut response = HttpResponseBuilder::new(status);
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
-            response.insert_header((header::RETRY_AFTER, "1"));
+            response.insert_header((header::RETRY_AFTER, self.retry_after_seconds()));
         }
         if let Self::Method { allowed } = self {
             response.insert_header((header::ALLOW, allowed.as_str()));

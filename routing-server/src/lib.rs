@@ -16,6 +16,7 @@ mod error;
 mod exchange;
 mod files;
 mod key_store;
+mod lines;
 mod link;
 mod metrics;
 mod nodes;

@@ -2,10 +2,11 @@
 //! how well they work is the fleet's; this decides nothing.
 
 use crate::{
+    lines::Lines,
     link::Command,
     sync::{lock, read, write},
 };
-use cactus_dispatch::{Fleet, Member, NewMember, Prefix, Rules};
+use cactus_dispatch::{Fleet, HedgeBudget, Member, NewMember, Prefix, Rules};
 use cactus_protocol::{
     Address, Octas, PublicKey,
     frame::{Advert, HardwareReport, Heartbeat, Hello},
@@ -38,6 +39,7 @@ pub struct Node {
     /// Its place in the fleet.
     pub member: Arc<Member>,
     heartbeat: Mutex<Heartbeat>,
+    lines: Arc<Lines>,
 }
 
 impl Node {
@@ -46,6 +48,17 @@ impl Node {
         let reported = u32::from(heartbeat.active) + u32::from(heartbeat.queued);
         self.member.hear(reported, &heartbeat.unavailable, now);
         *lock(&self.heartbeat) = heartbeat;
+        self.has_room();
+    }
+
+    /// The ids of its models.
+    fn models(&self) -> impl Iterator<Item = &str> {
+        self.advert.models.iter().map(|offer| offer.id.as_str())
+    }
+
+    /// Tells those who wait that a task here ended, or that the node said how busy it is.
+    pub fn has_room(&self) {
+        self.lines.wake(self.key, self.models());
     }
 
     /// The last heartbeat.
@@ -59,6 +72,10 @@ impl Node {
 pub struct Nodes {
     /// How well they work, and who is chosen.
     pub fleet: Fleet,
+    /// Who waits for one of them.
+    pub lines: Arc<Lines>,
+    /// Second attempts that may be made for first tokens that are late.
+    pub hedges: Mutex<HedgeBudget>,
     linked: RwLock<HashMap<PublicKey, Arc<Node>>>,
     prefix_salt: RandomState,
 }
@@ -86,10 +103,12 @@ pub struct NewLink {
 }
 
 impl Nodes {
-    /// Nobody yet.
-    pub fn new(rules: Rules, now: Instant) -> Self {
+    /// Nobody yet; so many may wait for each model.
+    pub fn new(rules: Rules, queue: usize, now: Instant) -> Self {
         Self {
             fleet: Fleet::new(rules, now),
+            lines: Arc::new(Lines::new(queue)),
+            hedges: Mutex::default(),
             linked: RwLock::default(),
             prefix_salt: RandomState::new(),
         }
@@ -123,8 +142,12 @@ impl Nodes {
             commands: new.commands,
             member,
             heartbeat: Mutex::default(),
+            lines: Arc::clone(&self.lines),
         });
         linked.insert(node.key, Arc::clone(&node));
+        drop(linked);
+        self.lines.learn(node.models());
+        node.has_room();
         Ok(node)
     }
 

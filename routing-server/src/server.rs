@@ -169,7 +169,8 @@ async fn assemble(
         min_stake: chain.parameters().min_stake,
         exposure_milli: config.limits.exposure_milli,
     };
-    let nodes = Nodes::new(Rules { bounds, weights: config.weights }, Instant::now());
+    let rules = Rules { bounds, weights: config.weights };
+    let nodes = Nodes::new(rules, config.limits.queue, Instant::now());
     let batch_lines = config.limits.batch_lines;
     files::prepare(&config.data_dir).await.context("prepare the folder of files")?;
     Ok(App {
@@ -290,6 +291,7 @@ async fn refresh_fleet(app: Arc<App>, stop: CancellationToken) {
     let mut period = tokio::time::interval(REFRESH_PERIOD);
     while stop.run_until_cancelled(period.tick()).await.is_some() {
         app.nodes.fleet.refresh(Instant::now());
+        app.nodes.lines.wake_all();
     }
 }
 

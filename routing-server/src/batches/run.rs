@@ -233,6 +233,7 @@ impl Lines {
         let patience = Duration::from_millis(self.app.config.limits.batch_patience_ms);
         match error {
             ApiError::Busy { .. }
+            | ApiError::Overloaded { .. }
             | ApiError::Draining
             | ApiError::NotAuthorized
             | ApiError::ChainAway => true,

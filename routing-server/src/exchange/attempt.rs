@@ -12,10 +12,13 @@ use crate::{
     verify::{Assigned, Received},
 };
 use cactus_protocol::{
-    OutputHasher, Receipt, Signed,
+    OutputHasher, Receipt, Signed, Work,
     frame::{Delta, Done},
 };
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// How long a node that was told to stop may take to bill what it delivered.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -36,8 +39,12 @@ pub struct Attempt {
     pub fits: bool,
     /// When the task was sent.
     pub sent_at: Instant,
+    /// What was asked.
+    pub work: Arc<Work>,
     /// What comes back.
     pub subscription: Subscription,
+    /// The first event, when somebody waited for it; `None` inside when the link closed.
+    pub heard: Option<Option<LinkEvent>>,
 }
 
 /// The times of an attempt.
@@ -79,6 +86,31 @@ impl Attempt {
     /// Who answers.
     pub fn served(&self) -> Served {
         Served { task_id: self.assigned.task_id, node: self.assigned.node }
+    }
+
+    /// Output tokens of other nodes that this attempt goes on after.
+    pub fn resumed(&self) -> u32 {
+        match &*self.work {
+            Work::Chat(request) => u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
+            Work::Embed(_) => 0,
+        }
+    }
+
+    /// Until the node says anything. Cancel-safe.
+    pub async fn heard(&mut self) {
+        if self.heard.is_none() {
+            self.heard = Some(self.subscription.next().await);
+        }
+    }
+
+    /// What the first event says of the attempt's end, if it ended it without an answer.
+    pub fn failed_at_once(&self) -> Option<Failure> {
+        match self.heard.as_ref()? {
+            None => Some(Failure::LinkLost),
+            Some(LinkEvent::Failed(failed)) => Some(Failure::of_frame(failed.clone(), self.fits)),
+            Some(LinkEvent::Violation(violation)) => Some(Failure::Violation(violation.clone())),
+            Some(_) => None,
+        }
     }
 
     /// When nobody wants the answer any more.
@@ -180,13 +212,18 @@ impl Attempt {
             None => (limits.first_token_ms, Failure::NoFirstToken),
             Some(_) => (limits.stall_ms, Failure::Stalled),
         };
-        let pause_ends = Instant::now() + Duration::from_millis(pause);
+        let since =
+            if progress.first_delta_after.is_none() { self.sent_at } else { Instant::now() };
+        let pause_ends = since + Duration::from_millis(pause);
         let deadline = self.deadline(app);
         let allowed = u128::from(limits.task_ms) * CLIENT_SHARE_MILLI;
         let kept_waiting = progress.blocked.as_millis() * 1000 > allowed;
         let overdue = if kept_waiting { Failure::ClientSlow } else { Failure::Overdue };
         let (limit, late) =
             if deadline < pause_ends { (deadline, overdue) } else { (pause_ends, late) };
+        if let Some(event) = self.heard.take() {
+            return Ok(event);
+        }
         tokio::select! {
             () = delivery.client_gone() => Err(Failure::ClientGone),
             event = tokio::time::timeout_at(limit.into(), self.subscription.next()) => {
@@ -204,7 +241,7 @@ impl Attempt {
         progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
         progress.output.update(&delta.token_ids, &delta.text);
         let waiting_since = Instant::now();
-        let part = (delta.text, delta.logprobs);
+        let part = (delta.text, delta.logprobs, delta.token_ids.as_slice());
         let passed = delivery.part(self.served(), part, self.deadline(app)).await;
         progress.blocked += waiting_since.elapsed();
         passed.map_err(|undeliverable| match undeliverable {

@@ -5,7 +5,7 @@ use crate::{
     error::ApiError,
     openai::response::{Output, Usage},
 };
-use cactus_protocol::{FinishReason, PublicKey, TaskId, frame::TokenLogprob};
+use cactus_protocol::{FinishReason, PublicKey, TaskId, UNKNOWN_TOKEN, frame::TokenLogprob};
 use serde_json::Value;
 use std::time::Instant;
 use tokio::sync::mpsc;
@@ -71,12 +71,20 @@ pub struct Delivery {
     streams: bool,
     started: bool,
     output: Output,
+    /// What the client has, unless an engine did not tell an id. Streams only.
+    tokens: Option<Vec<u32>>,
 }
 
 /// Both halves.
 pub fn channel(streams: bool) -> (Delivery, mpsc::Receiver<Reply>) {
     let (replies, receiver) = mpsc::channel(CAPACITY);
-    let delivery = Delivery { replies, streams, started: false, output: Output::default() };
+    let delivery = Delivery {
+        replies,
+        streams,
+        started: false,
+        output: Output::default(),
+        tokens: Some(Vec::new()),
+    };
     (delivery, receiver)
 }
 
@@ -84,6 +92,11 @@ impl Delivery {
     /// Whether the client has seen any of the answer, so that no other node may start over.
     pub fn has_started(&self) -> bool {
         self.started
+    }
+
+    /// The tokens that the client has, if their ids are known.
+    pub fn tokens(&self) -> Option<&[u32]> {
+        self.tokens.as_deref()
     }
 
     /// Completes when the client leaves.
@@ -103,13 +116,17 @@ impl Delivery {
     pub async fn part(
         &mut self,
         served: Served,
-        (text, logprobs): (String, Vec<TokenLogprob>),
+        (text, logprobs, token_ids): (String, Vec<TokenLogprob>, &[u32]),
         deadline: Instant,
     ) -> Result<(), Undeliverable> {
         if !self.streams {
             self.output.text.push_str(&text);
             self.output.logprobs.extend(logprobs);
             return Ok(());
+        }
+        match &mut self.tokens {
+            Some(tokens) if !token_ids.contains(&UNKNOWN_TOKEN) => tokens.extend(token_ids),
+            tokens => *tokens = None,
         }
         if !self.started {
             self.started = true;

@@ -48,6 +48,9 @@ pub enum Failure {
     /// The receipt does not stand.
     #[error("not verified: {0}")]
     NotVerified(ReceiptFault),
+    /// Another node was faster.
+    #[error("another node was faster")]
+    Outrun,
     /// The client left.
     #[error("the client left")]
     ClientGone,
@@ -83,7 +86,7 @@ impl Failure {
         match self {
             Self::ClientGone | Self::ClientSlow => Fault::User,
             _ if self.is_bad_request() => Fault::User,
-            Self::ServerStopped => Fault::Nobody,
+            Self::ServerStopped | Self::Outrun => Fault::Nobody,
             Self::Refused { reason: frame::Failure::Overloaded, .. } => Fault::Nobody,
             _ => Fault::Provider,
         }
@@ -91,7 +94,7 @@ impl Failure {
 
     /// Whether the node's success rate suffers.
     pub fn counts_against_node(&self) -> bool {
-        self.fault() != Fault::User && *self != Self::ServerStopped
+        self.fault() != Fault::User && !matches!(self, Self::ServerStopped | Self::Outrun)
     }
 
     /// Whether another node may succeed.
@@ -115,6 +118,7 @@ impl Failure {
             Self::Stalled => "stalled",
             Self::Overdue => "overdue",
             Self::NotVerified(_) => "not_verified",
+            Self::Outrun => "outrun",
             Self::ClientGone => "client_gone",
             Self::ClientSlow => "client_slow",
         }

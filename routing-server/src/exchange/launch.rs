@@ -14,7 +14,7 @@ use crate::{
     verify::Assigned,
 };
 use cactus_protocol::{
-    Address, Hash, TaskId,
+    Address, Hash, TaskId, Work,
     frame::{INITIAL_CREDITS, Task},
 };
 use std::{sync::Arc, time::Instant};
@@ -93,6 +93,8 @@ impl Exchange {
                 offer: Arc::clone(choice.candidate.offer()),
             },
             fits: self.fits(&choice),
+            work: Arc::clone(&self.work),
+            heard: None,
             choice,
             sent_at,
             subscription,
@@ -102,7 +104,7 @@ impl Exchange {
     fn task(&self, task_id: TaskId, choice: &Choice) -> Task {
         Task {
             task_id,
-            work: self.work.clone(),
+            work: Work::clone(&self.work),
             deadline_ms: self.wanted_for_ms(),
             priority: self.preferences.priority,
             price: choice.candidate.offer().price,

@@ -1,5 +1,5 @@
 //! One request from admission to its durable end: choose, reserve, send, pass on, verify, decide;
-//! on failure the next node, as long as the client has seen nothing. It knows no HTTP.
+//! on failure the next node, from the start or after what the client has. It knows no HTTP.
 
 mod attempt;
 mod delivery;
@@ -7,6 +7,9 @@ mod failure;
 mod launch;
 mod needs;
 mod plan;
+mod race;
+mod resume;
+mod turn;
 
 pub use delivery::{Finished, Reply, Served};
 pub use needs::Means;
@@ -22,11 +25,12 @@ use crate::{
     openai::{Call, preferences::Preferences, response::Usage},
     settlement::Closing,
     streams::Stream,
+    sync::lock,
     verify::{self, Proof},
 };
 use attempt::{Attempt, Ended, Times};
 use cactus_dispatch::{Needs, Outcome, Timing};
-use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame};
+use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame, task};
 use delivery::Delivery;
 use failure::Failure;
 use plan::Choice;
@@ -43,7 +47,10 @@ use tracing::Instrument;
 struct Exchange {
     app: Arc<App>,
     order: Arc<SignedOrder>,
-    work: Work,
+    /// The whole request.
+    asked: Arc<Work>,
+    /// What is asked of the next node: all of it, or the rest.
+    work: Arc<Work>,
     preferences: Preferences,
     needs: Needs,
     choices: VecDeque<Choice>,
@@ -88,11 +95,14 @@ pub async fn start_for(
     let (delivery, replies) = delivery::channel(call.streams);
     let preferences = call.preferences.clone();
     let means = Means { payer: payer.client(), max_lock: order.order.max_per_task };
-    let (work, needs) = needs::needs_of(app, call, means)?;
+    let (work, needs) = turn::needs_when_served(app, call, means).await?;
+    let asked = Arc::new(work);
+    lock(&app.nodes.hedges).request();
     let mut exchange = Exchange {
         app: Arc::clone(app),
         order,
-        work,
+        work: Arc::clone(&asked),
+        asked,
         preferences,
         needs,
         choices: VecDeque::new(),
@@ -102,7 +112,7 @@ pub async fn start_for(
         line,
         _stream: stream,
     };
-    let first = exchange.launch().await?;
+    let first = exchange.launch_in_turn().await?;
     let added = received_at.elapsed().as_secs_f64();
     app.metrics.added_latency.observe(added);
     let span = tracing::info_span!("exchange", model = exchange.work.model());
@@ -116,6 +126,7 @@ impl Exchange {
         app.metrics.active_requests.inc();
         let mut attempt = first;
         let outcome = loop {
+            attempt = self.race(attempt).await;
             let span = tracing::info_span!(
                 "attempt",
                 task_id = %attempt.assigned.task_id,
@@ -146,6 +157,7 @@ impl Exchange {
         failure: &Failure,
     ) -> Result<Attempt, Instant> {
         let deadline = failed.deadline(&self.app);
+        self.needs.hint = None;
         let tried = self.previous.len() + 1;
         if failure.is_bad_request() {
             // Too long for this node, it says; only a roomier one can prove it wrong.
@@ -154,8 +166,8 @@ impl Exchange {
             self.choices.retain(|choice| choice.candidate.offer().context_length > context);
         }
         let may_move = (failure.can_move() || failure.is_bad_request())
-            && !self.delivery.has_started()
-            && tried < self.app.config.limits.attempts;
+            && tried < self.app.config.limits.attempts
+            && (!self.delivery.has_started() || self.resume(&failed, failure));
         self.previous.push(failed.assigned.task_id);
         drop(failed);
         if !may_move {
@@ -172,7 +184,7 @@ impl Exchange {
         let verified = result.and_then(|(received, receipt)| {
             let reason = received.finish_reason;
             let observed = (&attempt.assigned, received);
-            verify::verify(self.app.scope, &self.work, observed, receipt)
+            verify::verify(self.app.scope, &attempt.work, observed, receipt)
                 .map(|proof| (proof, reason))
                 .map_err(Failure::NotVerified)
         });
@@ -206,7 +218,7 @@ impl Exchange {
         let finished = Finished {
             served: attempt.served(),
             reason,
-            usage: Usage::new(delivery.prompt_tokens, delivery.output_tokens),
+            usage: usage(attempt, &delivery),
             cactus: self.describe(attempt, times),
             output: self.delivery.take_output(),
         };
@@ -232,11 +244,19 @@ impl Exchange {
             "verdict": "verified",
             "ttft_ms": milliseconds(ttft),
             "total_ms": milliseconds(times.total),
+            "resumed_tokens": attempt.resumed(),
             "previous": self.previous,
             "candidates": self.candidates["eligible"],
             "ineligible": self.candidates["ineligible"],
         })
     }
+}
+
+/// What another node delivered before is output, though this one had to read it.
+fn usage(attempt: &Attempt, billed: &task::Delivery) -> Usage {
+    let resumed = attempt.resumed();
+    let output_tokens = billed.output_tokens.saturating_add(resumed);
+    Usage::new(billed.prompt_tokens.saturating_sub(resumed), output_tokens)
 }
 
 fn closing(event: TaskEvent, verdict: &dyn std::fmt::Display, times: Times) -> Closing {

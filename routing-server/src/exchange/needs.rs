@@ -46,6 +46,7 @@ pub fn needs_of(app: &App, call: Call, means: Means) -> Result<(Work, Needs), Ap
         gpu: gpu.map(|gpu| gpu.to_ascii_lowercase()),
         node,
         prefix: app.nodes.prefix((&means.payer, &model), texts(&work)),
+        hint: None,
         except: Vec::new(),
         model,
     };

@@ -31,6 +31,10 @@ pub struct Plan {
 /// Nobody may answer now.
 pub fn plan(app: &App, work: &Work, needs: &Needs) -> Result<Plan, ApiError> {
     let ranking = rank(app, needs)?;
+    if ranking.order.is_empty() && needs.hint.is_some() {
+        // The others were not looked at.
+        return Err(all_busy());
+    }
     if ranking.order.is_empty() {
         let refused = refusal(work, needs, &ranking.tally);
         return Err(refused.unwrap_or_else(all_busy));
@@ -43,10 +47,13 @@ pub fn plan(app: &App, work: &Work, needs: &Needs) -> Result<Plan, ApiError> {
     Ok(Plan { choices: ranking.order.into_iter().filter_map(choice).collect(), candidates })
 }
 
+/// The code of [`all_busy`].
+pub const OVERLOADED: &str = "overloaded";
+
 /// Everyone who could answer is busy.
 pub fn all_busy() -> ApiError {
     ApiError::Busy {
-        code: "overloaded",
+        code: OVERLOADED,
         message: "no node can take this request now; try again".into(),
     }
 }

@@ -35,7 +35,7 @@ pub struct Subscription {
     events: mpsc::Receiver<LinkEvent>,
     consumed: u32,
     ended: bool,
-    in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 /// Sends a task to a node, without waiting.
@@ -48,6 +48,8 @@ pub fn submit(node: &Arc<Node>, task: Task) -> Result<Subscription, LinkBusy> {
     let wanted = Wanted::of(&task.work, &node.advert.models);
     let frame = frame::encode(&ServerFrame::Task(Box::new(task)))?;
     let start = Start { task_id, frame: Bytes::from(frame), credits, wanted, events: sender };
+    // Counted before it is sent: whoever chooses next must see it.
+    let in_flight = node.member.start_task().ok_or(LinkBusy::Unavailable)?;
     let sent = node.commands.try_send(Command::Start(start));
     sent.map_err(|_| LinkBusy::Unavailable)?;
     Ok(Subscription {
@@ -56,7 +58,7 @@ pub fn submit(node: &Arc<Node>, task: Task) -> Result<Subscription, LinkBusy> {
         events,
         consumed: 0,
         ended: false,
-        in_flight: node.member.start_task(),
+        in_flight: Some(in_flight),
     })
 }
 
@@ -82,7 +84,7 @@ impl Subscription {
 impl Subscription {
     /// Tasks on the node when this one was sent, itself included.
     pub fn at_once(&self) -> u32 {
-        self.in_flight.at_once
+        self.in_flight.as_ref().map_or(1, |task| task.at_once)
     }
 
     /// Tells the node to stop. What it delivered until then and its bill still come.
@@ -99,5 +101,7 @@ impl Drop for Subscription {
             // When the queue is full, the loop finds the closed channel with the next delta.
             let _ = self.node.commands.try_send(Command::Cancel { task_id });
         }
+        self.in_flight = None;
+        self.node.has_room();
     }
 }

@@ -6,12 +6,14 @@
 mod answers;
 mod api;
 mod batches;
+mod continuity;
 mod embeddings;
 mod faults;
 mod files;
 mod hostile;
 mod keys;
 mod money;
+mod queue;
 mod restart;
 mod stopped;
 mod support;

@@ -43,7 +43,7 @@ impl Drop for TestApp {
 
 /// Limits that let failures show quickly.
 pub fn limits() -> Limits {
-    Limits { flush_ms: 0, drain_ms: 2_000, ..Limits::default() }
+    Limits { flush_ms: 0, drain_ms: 2_000, queue_ms: 0, ..Limits::default() }
 }
 
 /// A server with the usual limits.

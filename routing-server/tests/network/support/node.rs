@@ -50,6 +50,8 @@ pub struct Identity {
     pub context: u32,
     pub kind: ModelKind,
     pub features: Vec<Feature>,
+    pub slots: u16,
+    pub queue: u16,
 }
 
 impl Identity {
@@ -69,6 +71,8 @@ impl Identity {
             context: CONTEXT,
             kind: ModelKind::Chat,
             features: vec![Feature::TokenIds],
+            slots: 8,
+            queue: 8,
         }
     }
 
@@ -97,7 +101,12 @@ impl Identity {
             server: challenge.server,
             operator: self.operator.address(),
             node: self.node.public(),
-            advert: Advert { models: vec![offer], slots: 8, queue: 8, region: "test".into() },
+            advert: Advert {
+                models: vec![offer],
+                slots: self.slots,
+                queue: self.queue,
+                region: "test".into(),
+            },
             hardware: HardwareReport::default(),
             software: "fake/1".into(),
         }
@@ -338,7 +347,7 @@ impl Node {
         })
     }
 
-    async fn recv_forever(&mut self) -> Option<ServerFrame> {
+    pub async fn recv_forever(&mut self) -> Option<ServerFrame> {
         loop {
             match self.socket.next().await? {
                 Ok(Message::Binary(bytes)) => return Some(frame::parse(&bytes).unwrap()),
