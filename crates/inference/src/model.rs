@@ -111,6 +111,15 @@ impl Model {
         Self::start(Box::new(engine), codec, &options)
     }
 
+    /// Serves an engine of the caller's, with the tokenizer and the chat template in `options.dir`.
+    ///
+    /// # Errors
+    /// [`LoadError`] by what the operator can do.
+    pub fn serve(engine: Box<dyn Engine>, options: &LoadOptions) -> Result<Self, LoadError> {
+        let codec = Codec::load(&mut ModelFiles::new(&options.dir))?;
+        Self::start(engine, codec, options)
+    }
+
     /// Serves any engine; the codec turns its tokens into text.
     fn start(
         engine: Box<dyn Engine>,

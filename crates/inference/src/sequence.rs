@@ -14,6 +14,7 @@ use crate::sampler::{History, sample};
 use crate::scheduler::Rank;
 use crate::text::answer::{Answer, Progress};
 use crate::text::codec::Codec;
+use crate::text::format::Constraint;
 
 /// A tokenised request that waits for a slot.
 pub(crate) struct Job {
@@ -37,6 +38,7 @@ pub(crate) struct Job {
 pub(crate) struct Beginning {
     pub(crate) history: History,
     pub(crate) answer: Answer,
+    pub(crate) constraint: Option<Constraint>,
     /// How many tokens the other node generated.
     resumed: u32,
     /// Set if the other node had come to the end.
@@ -48,6 +50,7 @@ impl Beginning {
     /// there.
     pub(crate) fn new(
         stops: Vec<String>,
+        mut constraint: Option<Constraint>,
         resume: &[u32],
         codec: &Codec,
     ) -> Result<Self, GenerateError> {
@@ -59,11 +62,15 @@ impl Beginning {
                 return Err(GenerateError::BadRequest(reason));
             }
             history.push(*token);
-            let stopped = codec.is_end(*token) || answer.push(*token, codec)?.stopped;
+            let mut stopped = codec.is_end(*token);
+            if !stopped {
+                constraint.as_mut().map_or(Ok(()), |constraint| constraint.accept(*token))?;
+                stopped = answer.push(*token, codec)?.stopped;
+            }
             ended = stopped.then_some(FinishReason::Stop);
         }
         answer.mark_reported();
-        Ok(Self { resumed: history.len(), history, answer, ended })
+        Ok(Self { resumed: history.len(), history, answer, constraint, ended })
     }
 }
 
@@ -232,6 +239,11 @@ impl Sequence {
         self.computed < self.trusted_from
     }
 
+    /// What its answer must keep to, to be computed before the next token is chosen.
+    pub(crate) fn constraint(&mut self) -> Option<&mut Constraint> {
+        self.job.beginning.constraint.as_mut()
+    }
+
     /// Chooses the token after `logits` and reports it. Some reason means that it was the last.
     pub(crate) fn advance(
         &mut self,
@@ -239,8 +251,9 @@ impl Sequence {
         codec: &Codec,
         now: Instant,
     ) -> Result<Option<FinishReason>, GenerateError> {
-        let Beginning { history, answer, .. } = &mut self.job.beginning;
-        let token = sample(logits, history, &self.job.sampling, None);
+        let Beginning { history, answer, constraint, .. } = &mut self.job.beginning;
+        let allowed = constraint.as_mut().map(Constraint::compute).transpose()?;
+        let token = sample(logits, history, &self.job.sampling, allowed);
         let token = token.map_err(|error| GenerateError::Internal(error.to_string()))?;
         if let Some(alternatives) = self.job.logprobs {
             self.logprobs.push_back(logprobs(logits, token, alternatives, codec));
@@ -250,6 +263,9 @@ impl Sequence {
         if codec.is_end(token) {
             answer.push_silent(token);
             return Ok(Some(FinishReason::Stop));
+        }
+        if let Some(constraint) = constraint {
+            constraint.accept(token)?;
         }
         let progress = answer.push(token, codec)?;
         let stopped = progress.stopped;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::gauges::Ticket;
-use crate::request::{GenerateError, GenerateEvent, GenerateRequest, ResponseFormat};
+use crate::request::{GenerateError, GenerateEvent, GenerateRequest};
 use crate::scheduler::{Next, Scheduler};
 use crate::sequence::{Beginning, Job, Reply, cancel_queued, count};
 use crate::text::codec::Codec;
@@ -75,10 +75,6 @@ impl Prompts {
 
     fn prepare(&self, request: &GenerateRequest) -> Result<Prepared, GenerateError> {
         request.check()?;
-        if request.response_format != ResponseFormat::Text {
-            let reason = "this model does not serve `response_format`".to_owned();
-            return Err(GenerateError::BadRequest(reason));
-        }
         let known =
             |token: &u32| usize::try_from(*token).is_ok_and(|token| token < self.vocabulary);
         if let Some(token) = request.resume.iter().find(|token| !known(token)) {
@@ -88,7 +84,9 @@ impl Prompts {
         let mut prompt = self.codec.prompt(&request.prompt, self.context)?;
         let room = self.context.saturating_sub(count(prompt.len()));
         let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
-        let beginning = Beginning::new(request.stop.clone(), &request.resume, &self.codec)?;
+        let constraint = self.codec.constraint(&request.response_format)?;
+        let beginning =
+            Beginning::new(request.stop.clone(), constraint, &request.resume, &self.codec)?;
         prompt.extend_from_slice(&request.resume);
         Ok(Prepared {
             prompt,

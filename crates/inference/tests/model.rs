@@ -6,6 +6,7 @@ use std::path::Path;
 use cactus_inference::{
     ChatMessage, CompleteError, Completion, FinishReason, GenerateError, GenerateEvent,
     GenerateRequest, LoadOptions, Model, Overloaded, Prompt, ResponseFormat, Sampling,
+    TokenLogprobs,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -217,4 +218,151 @@ async fn a_small_cache_shortens_the_context_and_makes_requests_take_turns() {
         let tokens = answer.prompt_tokens + answer.output_tokens;
         assert!(tokens == 48 || (answer.reason == FinishReason::Stop && tokens < 48), "{answer:?}");
     }
+}
+
+/// All deltas of an answer, and what is said at its end: prompt and output tokens.
+async fn deltas(model: &Model, request: GenerateRequest) -> (Vec<Delta>, FinishReason, u32, u32) {
+    let mut events = model.generate(request, CancellationToken::new()).unwrap();
+    let mut deltas = Vec::new();
+    while let Some(event) = events.recv().await {
+        match event {
+            GenerateEvent::Started { .. } => {}
+            GenerateEvent::Delta { text, token_ids, logprobs } => {
+                deltas.push(Delta { text, token_ids, logprobs });
+            }
+            GenerateEvent::Finished { reason, prompt_tokens, output_tokens, .. } => {
+                return (deltas, reason, prompt_tokens, output_tokens);
+            }
+            GenerateEvent::Failed(error) => panic!("{error}"),
+        }
+    }
+    panic!("the answer has no end");
+}
+
+struct Delta {
+    text: String,
+    token_ids: Vec<u32>,
+    logprobs: Vec<TokenLogprobs>,
+}
+
+fn joined(deltas: &[Delta]) -> (String, Vec<u32>) {
+    let text = deltas.iter().map(|delta| delta.text.as_str()).collect();
+    (text, deltas.iter().flat_map(|delta| delta.token_ids.clone()).collect())
+}
+
+#[tokio::test]
+async fn an_answer_that_another_node_began_goes_on_as_that_node_would_have() {
+    let (first, second) = (Model::load(options(1)).unwrap(), Model::load(options(4)).unwrap());
+    let plain = request("the sun", 40);
+    let mut penalised = request("a cactus", 40);
+    penalised.sampling.frequency_penalty = 1.2;
+    let mut stopped = request("sand", 60);
+    let whole = complete(&first, stopped.clone()).await.unwrap().text;
+    let letters: Vec<char> = whole.chars().collect();
+    stopped.stop = vec![letters[letters.len() / 2..letters.len() / 2 + 2].iter().collect()];
+    let mut json = request("grüße", 60);
+    json.response_format = ResponseFormat::JsonObject;
+    for request in [plain, penalised, stopped, json] {
+        let (whole, reason, prompt_tokens, output_tokens) = deltas(&first, request.clone()).await;
+        for cut in 0..=whole.len() {
+            let ((_, resume), (text, token_ids)) = (joined(&whole[..cut]), joined(&whole[cut..]));
+            let resumed = u32::try_from(resume.len()).unwrap();
+            let rest = deltas(&second, GenerateRequest { resume, ..request.clone() }).await;
+            assert_eq!(joined(&rest.0), (text, token_ids), "cut at {cut}");
+            let counts = (prompt_tokens + resumed, output_tokens - resumed);
+            assert_eq!((rest.1, (rest.2, rest.3)), (reason, counts), "cut at {cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_beginning_that_cannot_be_is_refused() {
+    let model = Model::load(options(1)).unwrap();
+    let object = ResponseFormat::JsonObject;
+    let plain = request("the sun", 5);
+    let bad = [
+        GenerateRequest { resume: vec![u32::MAX], ..plain.clone() },
+        GenerateRequest { resume: vec![1, 40], ..plain.clone() },
+        GenerateRequest { resume: vec![40, 40], response_format: object, ..plain },
+    ];
+    for request in bad {
+        let refused = complete(&model, request).await;
+        let refused = matches!(refused, Err(CompleteError::Failed(GenerateError::BadRequest(_))));
+        assert!(refused);
+    }
+}
+
+#[tokio::test]
+async fn logprobs_come_with_their_tokens_and_are_those_of_the_model_itself() {
+    let model = Model::load(options(2)).unwrap();
+    let mut greedy = request("the sun", 30);
+    greedy.sampling = Sampling::greedy();
+    greedy.logprobs = Some(3);
+    let (answer, ..) = deltas(&model, greedy.clone()).await;
+    let mut bytes = Vec::new();
+    for delta in &answer {
+        let ids: Vec<u32> = delta.logprobs.iter().map(|entry| entry.chosen.token_id).collect();
+        assert_eq!(ids, delta.token_ids);
+        for entry in &delta.logprobs {
+            assert_eq!(entry.top.len(), 3);
+            assert_eq!(entry.top[0], entry.chosen, "the likeliest was chosen");
+            let order = entry.top.windows(2).all(|pair| pair[0].logprob >= pair[1].logprob);
+            let sum: f32 = entry.top.iter().map(|other| other.logprob.exp()).sum();
+            assert!(order && sum <= 1.0 + 1e-5, "{entry:?}");
+            bytes.extend_from_slice(&entry.chosen.bytes);
+        }
+    }
+    let (text, _) = joined(&answer);
+    assert!(String::from_utf8_lossy(&bytes).starts_with(&text));
+    // Temperature, filters and penalties change the choice and not what is reported of it.
+    let sampling = Sampling { temperature: 3.0, top_k: 1, ..Sampling::default() };
+    let (other, ..) = deltas(&model, GenerateRequest { sampling, ..greedy.clone() }).await;
+    assert_eq!(joined(&other), joined(&answer));
+    for (other, delta) in other.iter().zip(&answer) {
+        assert_eq!(other.logprobs, delta.logprobs);
+    }
+    let none = GenerateRequest { logprobs: None, ..greedy };
+    assert!(deltas(&model, none).await.0.iter().all(|delta| delta.logprobs.is_empty()));
+}
+
+#[tokio::test]
+async fn text_goes_to_the_model_without_a_template() {
+    let model = Model::load(options(1)).unwrap();
+    let text = GenerateRequest { prompt: Prompt::Text("the sun".to_owned()), ..request("", 10) };
+    let (text, chat) =
+        (complete(&model, text).await.unwrap(), complete(&model, request("the sun", 10)).await);
+    assert!(text.prompt_tokens < chat.unwrap().prompt_tokens);
+}
+
+/// A model of random weights writes JSON: what it ends is valid, what it does not end is cut.
+#[tokio::test]
+async fn json_answers_are_what_the_schema_accepts_or_end_at_the_limit() {
+    let model = Model::load(options(8)).unwrap();
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": { "a": { "type": "integer" }, "b": { "enum": ["x", "yy", null] } },
+        "required": ["a", "b"],
+        "additionalProperties": false,
+    });
+    let answers = (0..32).map(|seed| {
+        let mut request = request("the sun", 60);
+        request.sampling.seed = seed;
+        request.response_format = ResponseFormat::JsonSchema(schema.to_string());
+        complete(&model, request)
+    });
+    let mut ended = 0;
+    for answer in futures::future::join_all(answers).await {
+        let answer = answer.unwrap();
+        match answer.reason {
+            FinishReason::Stop => {
+                ended += 1;
+                let document: serde_json::Value = serde_json::from_str(&answer.text).unwrap();
+                assert_eq!(document.as_object().unwrap().len(), 2, "{}", answer.text);
+                assert!(document["a"].is_number(), "{}", answer.text);
+                assert!([Some("x"), Some("yy"), None].contains(&document["b"].as_str()));
+            }
+            reason => assert_eq!((reason, answer.output_tokens), (FinishReason::Length, 60)),
+        }
+    }
+    assert!(ended > 0, "none of them came to an end");
 }

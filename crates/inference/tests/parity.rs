@@ -176,6 +176,46 @@ fn decoding_eight_sequences_together_has_the_bits_of_decoding_each_alone() {
 }
 
 #[test]
+fn a_tap_returns_the_bits_of_one_token_after_another_and_nothing_when_it_is_off() {
+    let (mut tapped, expected) = load("llama3", 1);
+    tapped.reserve(SequenceId(0), 64).unwrap();
+    let (all, hidden) = prefill(&mut tapped, 0, &expected.tokens, Tap::AllLogitsAndHidden);
+    assert_eq!((all.rows(), hidden.rows()), (expected.tokens.len(), expected.tokens.len()));
+    let (mut stepped, _) = load("llama3", 1);
+    stepped.reserve(SequenceId(0), 64).unwrap();
+    let mut found = Matrix { columns: all.columns, values: Vec::new() };
+    for token in &expected.tokens {
+        let batch = Decode { tokens: vec![(SequenceId(0), *token)] };
+        let output = stepped.decode(&batch, Tap::Last).unwrap().outputs.remove(0);
+        assert_eq!((output.logits.rows(), output.hidden), (1, Matrix::default()));
+        found.values.extend(output.logits.values);
+    }
+    assert_eq!(bits(&found), bits(&all));
+    stepped.free(SequenceId(0));
+    stepped.reserve(SequenceId(0), 64).unwrap();
+    let (last, none) = prefill(&mut stepped, 0, &expected.tokens, Tap::Last);
+    assert_eq!((last.rows(), none), (1, Matrix::default()), "no other row is computed");
+    assert_eq!(last.row(0), all.row(all.rows() - 1));
+}
+
+#[test]
+fn a_shared_prefix_gives_the_bits_of_computing_it_again() {
+    let (mut engine, expected) = load("llama3", 2);
+    let long: Vec<u32> = expected.tokens.iter().cycle().take(70).copied().collect();
+    for id in 0..2 {
+        let known = engine.adopt(SequenceId(id), 9, &long[..69]);
+        assert_eq!(known, if id == 0 { 0 } else { 64 });
+        engine.reserve(SequenceId(id), 80).unwrap();
+        prefill(&mut engine, id, &long[known..], Tap::Last);
+    }
+    for token in [5, 9, 200, 31] {
+        let batch = Decode { tokens: vec![(SequenceId(0), token), (SequenceId(1), token)] };
+        let step = engine.decode(&batch, Tap::Last).unwrap();
+        assert_eq!(bits(&step.outputs[0].logits), bits(&step.outputs[1].logits));
+    }
+}
+
+#[test]
 fn a_freed_sequence_leaves_no_trace_in_the_next() {
     let (mut engine, expected) = load("llama3", 1);
     engine.reserve(SequenceId(0), 128).unwrap();

@@ -18,6 +18,7 @@ use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError};
 use crate::sequence::{Job, Sequence};
 use crate::text::codec::Codec;
+use crate::text::format::Constraint;
 
 /// Free positions for each running sequence without which no other is admitted: it would have to
 /// give way again soon.
@@ -70,6 +71,12 @@ struct Refusal {
 
 /// A running sequence that is over, by its index, and how.
 type Ended = (usize, Result<FinishReason, GenerateError>);
+
+/// What the engine is given in one pass.
+enum Batch {
+    Decode(Decode),
+    Prefill(Prefill),
+}
 
 /// One pass of the engine: the sequences in it, by index, and how many tokens of each.
 type Pass = Vec<(usize, usize)>;
@@ -287,15 +294,14 @@ impl Scheduler {
             let sequence = &self.running[*index];
             (sequence.id, &sequence.pending()[..*tokens])
         });
-        let computed = if decoding {
+        let batch = if decoding {
             let tokens = chosen.filter_map(|(id, tokens)| Some((id, *tokens.first()?)));
-            let batch = Decode { tokens: tokens.collect() };
-            guard(|| self.engine.decode(&batch, Tap::Last))
+            Batch::Decode(Decode { tokens: tokens.collect() })
         } else {
             let chunk = |(sequence, tokens): (_, &[u32])| Chunk { sequence, tokens: tokens.into() };
-            let batch = Prefill { chunks: chosen.map(chunk).collect() };
-            guard(|| self.engine.prefill(&batch, Tap::Last))
+            Batch::Prefill(Prefill { chunks: chosen.map(chunk).collect() })
         };
+        let computed = self.run(&batch, pass);
         if !decoding {
             self.pace.observe(pass.iter().map(|(_, tokens)| tokens).sum(), started.elapsed());
         }
@@ -309,6 +315,35 @@ impl Scheduler {
             Ok(step) => self.absorb(pass, &step, now, after),
             Err(error) => self.recover(pass, &error, after),
         }
+    }
+
+    /// Runs the engine and, beside it, computes what may come next in answers of a given form.
+    fn run(&mut self, batch: &Batch, pass: &Pass) -> Result<Step, EngineError> {
+        let (engine, running) = (&mut self.engine, &mut self.running);
+        let mut compute = || match batch {
+            Batch::Decode(batch) => guard(|| engine.decode(batch, Tap::Last)),
+            Batch::Prefill(batch) => guard(|| engine.prefill(batch, Tap::Last)),
+        };
+        let mut constraints: Vec<&mut Constraint> = Vec::new();
+        let mut planned = pass.iter().peekable();
+        for (index, sequence) in running.iter_mut().enumerate() {
+            let last = planned.next_if(|(planned, _)| *planned == index);
+            if last.is_some_and(|(_, tokens)| *tokens == sequence.pending().len()) {
+                constraints.extend(sequence.constraint());
+            }
+        }
+        if constraints.is_empty() {
+            return compute();
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for constraint in constraints {
+                    // A failure is met again, and reported, when the token is chosen.
+                    let _ = constraint.compute();
+                }
+            });
+            compute()
+        })
     }
 
     /// Hands the results of a pass to its sequences.

@@ -86,7 +86,7 @@ impl Run {
         let cancel = CancellationToken::new();
         self.scheduler.push(Job {
             prompt: asked.prompt.clone(),
-            beginning: Beginning::new(Vec::new(), &[], codec).unwrap(),
+            beginning: Beginning::new(Vec::new(), None, &[], codec).unwrap(),
             sampling: asked.sampling.clone(),
             max_tokens: asked.max_tokens,
             logprobs: None,

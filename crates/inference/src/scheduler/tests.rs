@@ -152,7 +152,7 @@ impl Bench {
         let (events, receiver) = mpsc::channel(max_tokens + 3);
         let cancel = CancellationToken::new();
         let reply = Reply { events, cancel: cancel.clone(), submitted: self.now };
-        let beginning = Beginning::new(Vec::new(), &[], &self.scheduler.codec).unwrap();
+        let beginning = Beginning::new(Vec::new(), None, &[], &self.scheduler.codec).unwrap();
         let mut job = Job {
             prompt,
             beginning,
@@ -371,7 +371,7 @@ fn a_deadline_that_passes_in_the_queue_is_an_error_and_later_it_is_not() {
 fn an_answer_that_was_complete_elsewhere_ends_without_the_engine() {
     let mut bench = bench(1, 1000, Duration::ZERO);
     let resumed = |bench: &Bench, tokens: &[u32]| {
-        Beginning::new(Vec::new(), tokens, &bench.scheduler.codec).unwrap()
+        Beginning::new(Vec::new(), None, tokens, &bench.scheduler.codec).unwrap()
     };
     let (stopped, full) = (resumed(&bench, &[LETTER, 1]), resumed(&bench, &[LETTER; 3]));
     let mut asked = [

@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde::Deserialize;
 use tokenizers::Tokenizer;
 
+use super::format::{Constraint, Formats};
 use super::template::{ChatTemplate, too_long};
 use super::vocabulary::Vocabulary;
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, TEXT_LIMIT, TOKENIZER_LIMIT};
-use crate::request::{GenerateError, Prompt};
+use crate::request::{GenerateError, Prompt, ResponseFormat};
 
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
@@ -22,6 +23,7 @@ const TOKEN_BYTES_LIMIT: usize = 256;
 pub(crate) struct Codec {
     tokenizer: Tokenizer,
     vocabulary: Vocabulary,
+    formats: Formats,
     template: ChatTemplate,
     end_tokens: Vec<u32>,
 }
@@ -70,7 +72,8 @@ impl Codec {
         let template = ChatTemplate::new(source, beginning, end);
         let template = template.map_err(|reason| files.malformed(TEMPLATE, &reason))?;
         let vocabulary = Vocabulary::new(&tokenizer);
-        Ok(Self { tokenizer, vocabulary, template, end_tokens })
+        let formats = Formats::new(&vocabulary, &end_tokens);
+        Ok(Self { tokenizer, vocabulary, formats, template, end_tokens })
     }
 
     /// The tokens of the prompt.
@@ -134,6 +137,17 @@ impl Codec {
         self.tokenizer
             .decode(tokens, true)
             .map_err(|error| GenerateError::Internal(error.to_string()))
+    }
+
+    /// What the answer must keep to, if anything.
+    ///
+    /// # Errors
+    /// [`GenerateError::BadRequest`] if the format cannot be followed.
+    pub(crate) fn constraint(
+        &self,
+        format: &ResponseFormat,
+    ) -> Result<Option<Constraint>, GenerateError> {
+        self.formats.constraint(format)
     }
 
     /// Whether `token` ends the model's turn.

@@ -3,6 +3,7 @@
 
 pub(crate) mod answer;
 pub(crate) mod codec;
+pub(crate) mod format;
 pub(crate) mod template;
 pub(crate) mod vocabulary;
 
