@@ -116,7 +116,7 @@ impl Model {
     /// # Errors
     /// [`LoadError`] by what the operator can do.
     pub fn serve(engine: Box<dyn Engine>, options: &LoadOptions) -> Result<Self, LoadError> {
-        let codec = Codec::load(&mut ModelFiles::new(&options.dir))?;
+        let codec = Codec::load(&mut ModelFiles::open(&options.dir)?)?;
         Self::start(engine, codec, options)
     }
 

@@ -17,6 +17,9 @@ use crate::sampler::TokenSet;
 /// The longest run of white space between two parts of a document: without a bound a model could
 /// fill its answer with it.
 const WHITE_SPACE: &str = r"[\x20\x0A\x0D\x09]{1,32}";
+/// Expressions that may have to hold at once. The work on an intersection grows with the product of
+/// its parts, and the library's limits do not bound it well.
+const MOST_INTERSECTED: usize = 2;
 /// Options of the grammar library that a schema could carry; they are ours to set.
 const OPTIONS: &str = "x-guidance";
 
@@ -122,8 +125,8 @@ fn factory(vocabulary: &Vocabulary, ends: &[u32]) -> Option<ParserFactory> {
     factory.quiet();
     *factory.limits_mut() = ParserLimits {
         max_items_in_row: 2_000,
-        initial_lexer_fuel: 500_000,
-        step_lexer_fuel: 100_000,
+        initial_lexer_fuel: 250_000,
+        step_lexer_fuel: 30_000,
         step_max_items: 50_000,
         // Some tens of megabytes.
         max_lexer_states: 20_000,
@@ -145,8 +148,49 @@ fn parse(schema: &str) -> Result<Value, GenerateError> {
     if schema.contains_key(OPTIONS) {
         return Err(refusal(&format!("`{OPTIONS}` is not part of JSON Schema")));
     }
+    let mut found = Expressions { patterns: 0, joined: Expressions::extends(&schema) };
+    schema.iter().for_each(|(key, value)| found.count(key, value));
+    if found.joined && found.patterns > MOST_INTERSECTED {
+        let reason = "more than two patterns beside `allOf` or extended references";
+        return Err(refusal(reason));
+    }
     schema.insert(OPTIONS.to_owned(), json!({ "whitespace_pattern": WHITE_SPACE }));
     Ok(Value::Object(schema))
+}
+
+/// What of a schema may ask for intersections of regular expressions.
+struct Expressions {
+    patterns: usize,
+    /// Whether anything makes several of them hold at once.
+    joined: bool,
+}
+
+impl Expressions {
+    /// Nesting is bounded by the parser of JSON.
+    fn count(&mut self, key: &str, value: &Value) {
+        match key {
+            "pattern" => self.patterns += 1,
+            "allOf" => self.joined = true,
+            "patternProperties" => {
+                self.patterns += value.as_object().map_or(0, serde_json::Map::len);
+                self.joined = true;
+            }
+            _ => {}
+        }
+        match value {
+            Value::Object(fields) => {
+                self.joined |= Self::extends(fields);
+                fields.iter().for_each(|(key, value)| self.count(key, value));
+            }
+            Value::Array(items) => items.iter().for_each(|item| self.count("", item)),
+            _ => {}
+        }
+    }
+
+    /// A reference with something beside it is both at once.
+    fn extends(fields: &serde_json::Map<String, Value>) -> bool {
+        fields.contains_key("$ref") && fields.contains_key("pattern")
+    }
 }
 
 fn refusal(reason: &str) -> GenerateError {

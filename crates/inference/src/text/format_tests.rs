@@ -12,7 +12,7 @@ use crate::text::codec::Codec;
 
 fn codec() -> Codec {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/llama3");
-    Codec::load(&mut ModelFiles::new(&directory)).unwrap()
+    Codec::load(&mut ModelFiles::open(&directory).unwrap()).unwrap()
 }
 
 fn constraint(codec: &Codec, schema: &Value) -> Result<Constraint, GenerateError> {
@@ -110,6 +110,12 @@ fn doubling(depth: usize) -> Value {
     json!({ "$ref": "#/$defs/d0", "$defs": definitions })
 }
 
+/// Patterns that only together are hard.
+fn intersected(count: usize) -> Value {
+    let part = |index: usize| json!({ "pattern": format!("(.{{{index}}}a|b)*") });
+    json!({ "allOf": (1..=count).map(part).collect::<Vec<_>>(), "type": "string" })
+}
+
 #[test]
 fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
     let codec = codec();
@@ -141,7 +147,8 @@ fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
             &|index| json!({ "type": "integer", "minimum": index, "maximum": index + 7919 }),
         ),
         many(600, &|index| json!({ "type": "string", "pattern": format!("^[a-f]{{{index}}}$") })),
-        json!({ "allOf": (1..60).map(|index| json!({ "pattern": format!("(.{{{index}}}a|b)*") })).collect::<Vec<_>>(), "type": "string" }),
+        intersected(59),
+        intersected(2),
     ];
     for schema in hostile {
         let started = Instant::now();
@@ -158,7 +165,6 @@ fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
         let took = started.elapsed();
         let mut shown = schema.to_string();
         shown.truncate(shown.floor_char_boundary(120));
-        println!("{took:?} {outcome:?} {shown}");
         assert!(took < Duration::from_secs(5), "{took:?} for {shown}");
         if let Err(error) = outcome {
             assert!(matches!(error, GenerateError::BadRequest(_)), "{error:?} for {shown}");
