@@ -148,6 +148,8 @@ pub struct Limits {
     pub files_per_payer: u64,
     /// Files of one payer together, in bytes.
     pub file_bytes_per_payer: u64,
+    /// All files together, in bytes.
+    pub all_file_bytes: u64,
     /// Unfinished batches of one payer.
     pub batches_per_payer: u64,
     /// Lines of all batches that are answered at once.
@@ -186,6 +188,7 @@ impl Default for Limits {
             file_hours: 720,
             files_per_payer: 1_000,
             file_bytes_per_payer: 2 << 30,
+            all_file_bytes: 64 << 30,
             batches_per_payer: 64,
             batch_lines: 64,
             batch_patience_ms: 60_000,

@@ -1,11 +1,13 @@
 //! One span per HTTP request, with an id that the answer's header repeats. It never sees a body.
 
+use crate::app::App;
 use actix_web::{
     Error,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::{HeaderName, HeaderValue},
     middleware::Next,
+    web,
 };
 use tracing::Instrument;
 
@@ -32,8 +34,13 @@ pub async fn trace(
         method = %request.method(),
         path = request.path(),
     );
+    let app = request.app_data::<web::Data<App>>().cloned();
     let handling = next.call(request).instrument(span);
     let mut response = ID.scope(id.clone(), handling).await?;
+    if let Some(app) = app {
+        let route = response.request().match_pattern().unwrap_or_else(|| "unknown".into());
+        app.metrics.count_response(route, response.status().as_u16());
+    }
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

@@ -3,6 +3,7 @@
 
 use super::{
     line::{Outcome, not_sent},
+    lines,
     store::{self, Batch, Counts, State},
 };
 use crate::{
@@ -11,6 +12,7 @@ use crate::{
     link::unix_ms,
 };
 use anyhow::{Context, Result};
+use std::path::PathBuf;
 use tokio::{
     fs::File,
     io::{AsyncWriteExt, BufWriter},
@@ -33,10 +35,10 @@ pub async fn finish(app: &App, batch: &Batch, end: State) -> Result<()> {
     let mut errors = Output::create(app, batch, "error").await?;
     let (mut first, mut counts) = (0, Counts::default());
     loop {
-        let lines = store::ended(&app.pool, &batch.id, (first, PART)).await?;
-        let Some(last) = lines.last() else { break };
+        let part = lines::ended(&app.pool, &batch.id, (first, PART)).await?;
+        let Some(last) = part.last() else { break };
         first = last.number + 1;
-        for line in lines {
+        for line in part {
             counts.total += 1;
             match line.result {
                 Some(result) if !line.is_error => {
@@ -72,6 +74,7 @@ pub async fn finish(app: &App, batch: &Batch, end: State) -> Result<()> {
 /// A file under construction. Its name follows from the batch's, so that writing it again
 /// replaces it.
 struct Output {
+    path: PathBuf,
     file: BufWriter<File>,
     stored: Stored,
 }
@@ -91,7 +94,7 @@ impl Output {
         };
         let path = files::path(&app.config.data_dir, &stored.id);
         let file = File::create(&path).await.context("create a batch's file")?;
-        Ok(Self { file: BufWriter::new(file), stored })
+        Ok(Self { path, file: BufWriter::new(file), stored })
     }
 
     async fn write(&mut self, line: &str) -> Result<()> {
@@ -103,8 +106,12 @@ impl Output {
 
     /// The file, if there is anything in it.
     async fn close(mut self) -> Result<Option<Stored>> {
+        if self.stored.bytes == 0 {
+            tokio::fs::remove_file(&self.path).await.context("remove an empty file")?;
+            return Ok(None);
+        }
         self.file.flush().await?;
         self.file.get_ref().sync_all().await?;
-        Ok((self.stored.bytes > 0).then_some(self.stored))
+        Ok(Some(self.stored))
     }
 }

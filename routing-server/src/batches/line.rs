@@ -8,6 +8,7 @@ use crate::{
     link::unix_ms,
     openai::{
         Call, EmbeddingCall, Encoding, Shape, TextCall,
+        ordered::Ordered,
         preferences::BATCH_PRIORITY,
         response::{Envelope, embeddings, text},
     },
@@ -15,7 +16,7 @@ use crate::{
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use cactus_protocol::Work;
 use serde::Deserialize;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// The longest `custom_id`, in bytes.
@@ -61,7 +62,7 @@ pub struct RawLine {
     pub custom_id: String,
     method: String,
     url: String,
-    body: Box<RawValue>,
+    body: Ordered,
 }
 
 /// Reads a line and its request.
@@ -85,8 +86,9 @@ pub fn parse(bytes: &[u8], endpoint: Endpoint) -> Result<(RawLine, Call, Encodin
         let text = format!("must be {}, the endpoint of the batch", endpoint.as_str());
         return Err(Invalid { code: "invalid_url", ..Invalid::value("url", text) });
     }
-    let body = raw.body.get().as_bytes();
-    let (call, encoding) = call(body, endpoint)?;
+    // It was read, so it can be written.
+    let body = serde_json::to_vec(&raw.body).unwrap_or_default();
+    let (call, encoding) = call(&body, endpoint)?;
     Ok((raw, call, encoding))
 }
 

@@ -4,19 +4,24 @@
 
 mod finish;
 mod line;
+mod lines;
 mod run;
 mod store;
 mod validate;
 
 pub use line::{Answered, Line};
+pub use lines::answered;
 pub use run::run;
-pub use store::{Batch, Counts, State, answered, counts, insert, list, unfinished};
+pub use store::{Batch, Counts, State, counts, insert, list, unfinished};
 
 use crate::{app::App, error::ApiError, sync::lock};
 use cactus_protocol::Address;
 use serde_json::{Value, json};
-use std::{collections::HashMap, sync::Mutex};
-use tokio::sync::Notify;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// What a batch's lines may be sent to.
@@ -53,12 +58,22 @@ impl Endpoint {
 pub struct Batches {
     bell: Notify,
     running: Mutex<HashMap<String, CancellationToken>>,
+    rooms: Mutex<HashMap<Address, Arc<Semaphore>>>,
 }
 
 impl Batches {
     /// There may be something to do.
     pub fn wake(&self) {
         self.bell.notify_one();
+    }
+
+    /// Room for the lines of all of a payer's batches together, made of so many places.
+    fn room(&self, payer: Address, places: usize) -> Arc<Semaphore> {
+        let mut rooms = lock(&self.rooms);
+        // Nobody holds the room of a payer whose batches have ended.
+        rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        let room = rooms.entry(payer).or_insert_with(|| Arc::new(Semaphore::new(places)));
+        Arc::clone(room)
     }
 
     async fn woken(&self) {

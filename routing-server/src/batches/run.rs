@@ -4,7 +4,8 @@
 use super::{
     finish::finish,
     line::{self, Line},
-    store::{self, Batch, State, Waiting},
+    lines::{self, Waiting},
+    store::{self, Batch, State},
     validate::validate,
 };
 use crate::{
@@ -14,13 +15,17 @@ use crate::{
     exchange::{self, Reply},
     files,
     link::unix_ms,
+    metrics::Metrics,
 };
 use anyhow::{Context, Result};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::task::JoinSet;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks for batches that stand still after a failure of disk or database.
@@ -82,7 +87,7 @@ async fn advance(app: &Arc<App>, id: &str, cancelled: &CancellationToken) -> Res
             }
             State::Cancelling => finish(app, &batch, State::Cancelled).await?,
             State::Finalizing => {
-                let left = store::waiting(&app.pool, id, (0, 1)).await?;
+                let left = lines::waiting(&app.pool, id, (0, 1)).await?;
                 let end = if left.is_empty() { State::Completed } else { State::Expired };
                 finish(app, &batch, end).await?;
             }
@@ -101,17 +106,21 @@ struct Lines {
     batch: Batch,
     name: Arc<str>,
     payer: Payer,
+    /// Room for the lines of all of the payer's batches together.
+    payer_room: Arc<Semaphore>,
     /// No new line begins, and none is tried again.
     ended: CancellationToken,
 }
 
 /// Answers every line that has no result, unless the batch ends before.
 async fn answer_lines(app: &Arc<App>, batch: &Batch, cancelled: &CancellationToken) -> Result<()> {
-    let ended = CancellationToken::new();
-    let lines = Arc::new(Lines {
+    let (ended, limits) = (CancellationToken::new(), &app.config.limits);
+    let all = Arc::new(Lines {
         app: Arc::clone(app),
         name: batch.id.as_str().into(),
         payer: Payer::of_order(batch.order.clone()),
+        // A payer's own requests must not wait for its batches.
+        payer_room: app.batches.room(batch.client(), (limits.streams_per_payer / 2).max(1)),
         batch: batch.clone(),
         ended: ended.clone(),
     });
@@ -126,18 +135,15 @@ async fn answer_lines(app: &Arc<App>, batch: &Batch, cancelled: &CancellationTok
         std::future::pending::<()>().await;
     };
     tokio::select! {
-        answered = lines.answer_all() => answered,
+        answered = all.answer_all() => answered,
         () = watch => Ok(()),
     }
 }
 
 impl Lines {
     async fn answer_all(self: &Arc<Self>) -> Result<()> {
-        let limits = &self.app.config.limits;
-        // A payer's own requests must not wait for its batches.
-        let width = limits.batch_lines.min(limits.streams_per_payer / 2).max(1);
         let mut under_way = JoinSet::new();
-        let begun = self.begin_all(&mut under_way, width).await;
+        let begun = self.begin_all(&mut under_way).await;
         // Whatever happened: a line that is dropped would be paid for as far as it came.
         while !under_way.is_empty() {
             if let Err(error) = join(&mut under_way).await {
@@ -147,24 +153,20 @@ impl Lines {
         begun
     }
 
-    async fn begin_all(
-        self: &Arc<Self>,
-        under_way: &mut JoinSet<Result<()>>,
-        width: usize,
-    ) -> Result<()> {
+    async fn begin_all(self: &Arc<Self>, under_way: &mut JoinSet<Result<()>>) -> Result<()> {
         let mut first = 0;
         while !self.ended.is_cancelled() {
-            let part = store::waiting(&self.app.pool, &self.name, (first, PART)).await?;
+            let part = lines::waiting(&self.app.pool, &self.name, (first, PART)).await?;
             let Some(last) = part.last() else { return Ok(()) };
             first = last.number + 1;
             for line in part {
-                while under_way.len() >= width {
-                    join(under_way).await?;
-                }
                 let Some(room) = self.room().await else { return Ok(()) };
-                let lines = Arc::clone(self);
+                while let Some(ended) = under_way.try_join_next() {
+                    ended.context("a line panicked")??;
+                }
+                let all = Arc::clone(self);
                 under_way.spawn(async move {
-                    let answered = lines.answer(line).await;
+                    let answered = all.answer(line).await;
                     drop(room);
                     answered
                 });
@@ -173,10 +175,13 @@ impl Lines {
         Ok(())
     }
 
-    /// A place among the lines of all batches, unless the batch ends before there is one.
-    async fn room(&self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let room = Arc::clone(&self.app.batch_room).acquire_owned();
-        self.ended.run_until_cancelled(room).await?.ok()
+    /// A place among the payer's lines and one among all, unless the batch ends before there is.
+    async fn room(&self) -> Option<[OwnedSemaphorePermit; 2]> {
+        let of_payer = Arc::clone(&self.payer_room).acquire_owned();
+        let of_payer = self.ended.run_until_cancelled(of_payer).await?.ok()?;
+        let of_all = Arc::clone(&self.app.batch_room).acquire_owned();
+        let of_all = self.ended.run_until_cancelled(of_all).await?.ok()?;
+        Some([of_payer, of_all])
     }
 
     /// Answers a line, or stores why not, or leaves it because the batch ended.
@@ -199,7 +204,10 @@ impl Lines {
         };
         let (began_at, mut pause, mut failures) = (Instant::now(), PAUSES.0, 0);
         while !self.ended.is_cancelled() {
-            let Err(error) = self.try_once(call.clone(), &line).await else { return Ok(()) };
+            let Err(error) = self.try_once(call.clone(), &line).await else {
+                Metrics::count(&self.app.metrics.batch_lines, "answered");
+                return Ok(());
+            };
             failures += u32::from(matches!(error, ApiError::NodesFailed { .. }));
             if !self.may_pass(&error, (began_at, failures)) {
                 return self.give_up(&line, &error).await;
@@ -249,7 +257,8 @@ impl Lines {
 
     async fn give_up(&self, line: &Line, error: &ApiError) -> Result<()> {
         let result = line.refused(error);
-        store::failed(&self.app.pool, (&self.name, line.number), &result).await?;
+        lines::failed(&self.app.pool, (&self.name, line.number), &result).await?;
+        Metrics::count(&self.app.metrics.batch_lines, "failed");
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The tables `batches` and `batch_lines`.
 
-use super::{Endpoint, line::Answered};
+use super::Endpoint;
 use crate::settlement::store::{from_json, number, to_sql};
 use cactus_protocol::{Address, SignedOrder};
 use serde_json::Value;
@@ -109,32 +109,6 @@ pub struct Counts {
     pub completed: u64,
     /// Refused or failed.
     pub failed: u64,
-}
-
-/// A line as it waits.
-#[derive(Debug, Clone)]
-pub struct Waiting {
-    /// Its place, from 0.
-    pub number: u32,
-    /// What the client calls it.
-    pub custom_id: String,
-    /// Where it is in the input, in bytes.
-    pub start: u64,
-    /// How long it is.
-    pub length: u64,
-}
-
-/// A line of an ended batch.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// Its place, from 0.
-    pub number: u32,
-    /// What the client calls it.
-    pub custom_id: String,
-    /// The line of the output or error file; `None` when it was never sent.
-    pub result: Option<String>,
-    /// Which of the two.
-    pub is_error: bool,
 }
 
 fn broken(what: &'static str) -> sqlx::Error {
@@ -272,93 +246,6 @@ pub async fn refuse(
     query.bind(errors.to_string()).bind(id).execute(connection).await.map(drop)
 }
 
-/// Stores a line; `false` when its `custom_id` was there before.
-pub async fn add_line(
-    connection: &mut SqliteConnection,
-    batch: &str,
-    line: &Waiting,
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "INSERT INTO batch_lines (batch, line, custom_id, start, length) VALUES (?, ?, ?, ?, ?)
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(batch)
-    .bind(i64::from(line.number))
-    .bind(&line.custom_id)
-    .bind(to_sql(line.start)?)
-    .bind(to_sql(line.length)?)
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// The next lines without a result, from `first` on.
-pub async fn waiting(
-    pool: &SqlitePool,
-    batch: &str,
-    (first, limit): (u32, u32),
-) -> Result<Vec<Waiting>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT line, custom_id, start, length FROM batch_lines
-         WHERE batch = ? AND line >= ? AND result IS NULL ORDER BY line LIMIT ?",
-    )
-    .bind(batch)
-    .bind(i64::from(first))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    let read = |row: &SqliteRow| {
-        Ok(Waiting {
-            number: line_number(row)?,
-            custom_id: row.try_get("custom_id")?,
-            start: number(row, "start")?,
-            length: number(row, "length")?,
-        })
-    };
-    rows.iter().map(read).collect()
-}
-
-fn line_number(row: &SqliteRow) -> Result<u32, sqlx::Error> {
-    u32::try_from(number(row, "line")?).map_err(|_| broken("the number of a line"))
-}
-
-/// Stores an answer, in the transaction that decides to pay for it; `false` when the line has a
-/// result already: then nothing may be paid.
-pub async fn answered(
-    connection: &mut SqliteConnection,
-    answered: &Answered,
-) -> Result<bool, sqlx::Error> {
-    store_result(connection, (&answered.batch, answered.number), (&answered.result, false)).await
-}
-
-/// Stores an error.
-pub async fn failed(
-    pool: &SqlitePool,
-    line: (&str, u32),
-    result: &str,
-) -> Result<bool, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    store_result(&mut connection, line, (result, true)).await
-}
-
-async fn store_result(
-    connection: &mut SqliteConnection,
-    (batch, line): (&str, u32),
-    (result, is_error): (&str, bool),
-) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
-        "UPDATE batch_lines SET result = ?, is_error = ?
-         WHERE batch = ? AND line = ? AND result IS NULL",
-    )
-    .bind(result)
-    .bind(is_error)
-    .bind(batch)
-    .bind(i64::from(line))
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 /// How many lines a batch has, answered and failed.
 pub async fn counts(pool: &SqlitePool, batch: &Batch) -> Result<Counts, sqlx::Error> {
     if batch.state.is_final() {
@@ -376,32 +263,6 @@ pub async fn counts(pool: &SqlitePool, batch: &Batch) -> Result<Counts, sqlx::Er
         completed: number(&row, "completed")?,
         failed: number(&row, "failed")?,
     })
-}
-
-/// Some lines in their order, from `first` on.
-pub async fn ended(
-    pool: &SqlitePool,
-    batch: &str,
-    (first, limit): (u32, u32),
-) -> Result<Vec<Ended>, sqlx::Error> {
-    let rows = sqlx::query(
-        "SELECT line, custom_id, result, is_error FROM batch_lines
-         WHERE batch = ? AND line >= ? ORDER BY line LIMIT ?",
-    )
-    .bind(batch)
-    .bind(i64::from(first))
-    .bind(i64::from(limit))
-    .fetch_all(pool)
-    .await?;
-    let read = |row: &SqliteRow| {
-        Ok(Ended {
-            number: line_number(row)?,
-            custom_id: row.try_get("custom_id")?,
-            result: row.try_get("result")?,
-            is_error: row.try_get("is_error")?,
-        })
-    };
-    rows.iter().map(read).collect()
 }
 
 /// Stores the files and counts of an ended batch and lets its lines go.

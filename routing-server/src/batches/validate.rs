@@ -2,7 +2,8 @@
 
 use super::{
     line,
-    store::{self, Batch, State, Waiting},
+    lines::{self, Waiting},
+    store::{self, Batch, State},
 };
 use crate::{app::App, error::Invalid, files, link::unix_ms};
 use anyhow::{Context, Result};
@@ -74,7 +75,7 @@ impl Reading {
                 Ok(custom_id) => {
                     let length = u64::try_from(bytes.len())?;
                     let line = Waiting { number, custom_id, start, length };
-                    if !store::add_line(transaction, &batch.id, &line).await? {
+                    if !lines::add(transaction, &batch.id, &line).await? {
                         self.report(number, &twice());
                     }
                 }

@@ -59,6 +59,8 @@ struct Exchange {
     delivery: Delivery,
     /// The line of a batch that the answer is for; stored with the payment.
     line: Option<Line>,
+    /// In line, while all nodes were busy.
+    waited: Duration,
     _stream: Stream,
 }
 
@@ -110,11 +112,12 @@ pub async fn start_for(
         previous: Vec::new(),
         delivery,
         line,
+        waited: Duration::ZERO,
         _stream: stream,
     };
     let first = exchange.launch_in_turn().await?;
-    let added = received_at.elapsed().as_secs_f64();
-    app.metrics.added_latency.observe(added);
+    let added = received_at.elapsed().saturating_sub(exchange.waited);
+    app.metrics.added_latency.observe(added.as_secs_f64());
     let span = tracing::info_span!("exchange", model = exchange.work.model());
     app.exchanges.spawn_on(exchange.run(first).instrument(span), &app.runtime);
     Ok(replies)
@@ -232,6 +235,8 @@ impl Exchange {
             let error = ApiError::Internal(anyhow::anyhow!("the payment could not be stored"));
             return self.delivery.fail(error, deadline).await;
         }
+        let lag = (attempt.sent_at + times.total).elapsed();
+        self.app.metrics.verification_lag.observe(lag.as_secs_f64());
         self.delivery.finish(finished, deadline).await;
     }
 

@@ -57,6 +57,7 @@ impl Exchange {
         }
         let ticket = ticket(&app, self.order.order.client, &self.preferences);
         let mut place = app.nodes.lines.join(&self.needs.model, ticket)?;
+        let joined_at = Instant::now();
         loop {
             let room = called(&app, &mut place, ticket.deadline).await?;
             self.needs.except.clear();
@@ -68,6 +69,8 @@ impl Exchange {
                 Err(error) if is_busy(&error) => place.pass_on(room),
                 launched => {
                     place.depart();
+                    self.waited = joined_at.elapsed();
+                    app.metrics.queue_time.observe(self.waited.as_secs_f64());
                     return launched;
                 }
             }

@@ -5,7 +5,7 @@ mod store;
 mod upload;
 
 pub use content::{read_part, stream};
-pub use store::{Page, Stored, find, forget, insert, list, used};
+pub use store::{Page, Stored, find, forget, insert, list, used, used_by_all};
 pub use upload::receive;
 
 use crate::{app::App, error::ApiError, link::unix_ms};

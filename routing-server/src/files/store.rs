@@ -106,6 +106,12 @@ pub async fn used(pool: &SqlitePool, client: &Address) -> Result<(u64, u64), sql
     Ok((number(&row, "count")?, number(&row, "bytes")?))
 }
 
+/// The bytes of all files together.
+pub async fn used_by_all(pool: &SqlitePool) -> Result<u64, sqlx::Error> {
+    let row = sqlx::query("SELECT coalesce(sum(bytes), 0) AS bytes FROM files").fetch_one(pool);
+    number(&row.await?, "bytes")
+}
+
 /// Removes a file's row, unless a batch that has not ended reads it.
 pub async fn forget(pool: &SqlitePool, id: &str) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(

@@ -1,7 +1,7 @@
 //! Receives an upload: a multipart form with a purpose and a file, streamed to disk while it
 //! comes. Nothing of it counts before its sender has proved who it is.
 
-use super::{Stored, UPLOAD_PREFIX, folder, fresh_id, insert, path, used};
+use super::{Stored, UPLOAD_PREFIX, folder, fresh_id, insert, path, used, used_by_all};
 use crate::{
     app::App,
     auth::{self, Payer},
@@ -14,7 +14,7 @@ use actix_web::{
     error::PayloadError,
     web::{Bytes, Payload},
 };
-use cactus_protocol::{Address, Hash};
+use cactus_protocol::{Address, Hash, Octas};
 use futures::{Stream, StreamExt};
 use sha3::{Digest, Sha3_256};
 use std::{
@@ -67,6 +67,12 @@ pub async fn receive(
 
 async fn check_room(app: &App, client: &Address) -> Result<(), ApiError> {
     let limits = &app.config.limits;
+    if used_by_all(&app.pool).await? >= limits.all_file_bytes {
+        return Err(ApiError::Busy {
+            code: "overloaded",
+            message: "this server keeps as many files as it can; try another one".into(),
+        });
+    }
     let (count, bytes) = used(&app.pool, client).await?;
     if count < limits.files_per_payer && bytes < limits.file_bytes_per_payer {
         return Ok(());
@@ -161,9 +167,25 @@ async fn write_file(app: &App, mut field: Field) -> Result<Form, ApiError> {
     Ok(Form { upload, filename, bytes })
 }
 
+/// Disk is for those who have money here: accounts without any cost nothing to make.
+async fn check_funds(app: &App, client: Address) -> Result<(), ApiError> {
+    let balance = app.chain.balance(client).await.map_err(|error| {
+        tracing::warn!(%error, "a balance cannot be read");
+        ApiError::ChainAway
+    })?;
+    if balance.available > Octas::ZERO || balance.locked > Octas::ZERO {
+        return Ok(());
+    }
+    Err(ApiError::PaymentRequired {
+        code: "insufficient_funds",
+        message: format!("files are kept for accounts with a deposit, and {client} has none"),
+    })
+}
+
 async fn keep(app: &App, payer: &Payer, mut form: Form) -> Result<Stored, ApiError> {
     let client = payer.client();
     check_room(app, &client).await?;
+    check_funds(app, client).await?;
     let created_ms = unix_ms();
     let lifetime = app.config.limits.file_hours.saturating_mul(HOUR_MS);
     let file = Stored {

@@ -11,7 +11,10 @@ pub use flow::{Violation, Wanted};
 pub use handshake::unix_ms;
 pub use subscription::{LinkBusy, Subscription, submit};
 
-use crate::{app::App, error::ApiError};
+use crate::{
+    app::App,
+    error::{ApiError, Invalid},
+};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use cactus_protocol::{
@@ -87,7 +90,12 @@ pub async fn connect(
         let message = "this server has as many links as it takes".into();
         return Err(ApiError::Busy { code: "overloaded", message }.into());
     }
-    let (response, socket, messages) = actix_ws::handle(&request, payload)?;
+    let upgrade = actix_ws::handle(&request, payload).map_err(|error| Invalid {
+        code: "upgrade_required",
+        param: None,
+        message: format!("orchestrators open a WebSocket here: {error}"),
+    });
+    let (response, socket, messages) = upgrade.map_err(ApiError::from)?;
     let messages = messages
         .max_frame_size(MAX_FRAME_BYTES)
         .aggregate_continuations()

@@ -4,6 +4,7 @@
 use super::{
     check_model,
     content::{self, RawMessage},
+    ordered::Ordered,
     parameters::{self, OneOrMany, RawSampling, StreamOptions},
     preferences::{Preferences, RawPreferences},
     read_json,
@@ -13,7 +14,7 @@ use crate::error::Invalid;
 use actix_web::http::header::HeaderMap;
 use cactus_protocol::{ChatRequest, Prompt, ResponseFormat, chat::MAX_SCHEMA_BYTES};
 use serde::Deserialize;
-use serde_json::{Map, Number, Value, value::RawValue};
+use serde_json::{Map, Number, Value};
 
 #[derive(Deserialize)]
 struct Raw {
@@ -52,8 +53,7 @@ struct RawFormat {
 
 #[derive(Deserialize)]
 struct RawSchema {
-    /// As it was written: the order of its properties is the order in which they are to come.
-    schema: Option<Box<RawValue>>,
+    schema: Option<Ordered>,
 }
 
 /// Reads a JSON body and the headers that came with it.
@@ -129,13 +129,13 @@ fn parse_format(format: RawFormat) -> Result<ResponseFormat, Invalid> {
             let schema = schema.ok_or_else(|| {
                 Invalid::value("response_format", "json_schema needs a `schema` in it")
             })?;
-            let text = schema.get();
-            if !text.starts_with('{') || text.len() > MAX_SCHEMA_BYTES {
+            let text = serde_json::to_string(&schema).unwrap_or_default();
+            if !matches!(schema, Ordered::Object(_)) || text.len() > MAX_SCHEMA_BYTES {
                 let limit =
                     format!("the schema must be an object of at most {MAX_SCHEMA_BYTES} bytes");
                 return Err(Invalid::value("response_format", limit));
             }
-            Ok(ResponseFormat::JsonSchema(text.to_owned()))
+            Ok(ResponseFormat::JsonSchema(text))
         }
         _ => {
             let text = "the type must be text, json_object or json_schema";

@@ -4,6 +4,7 @@ mod chat;
 mod completion;
 mod content;
 mod embedding;
+pub mod ordered;
 mod parameters;
 pub mod preferences;
 #[cfg(test)]

@@ -90,7 +90,7 @@ fn logprobs_and_formats_ask_for_features() {
     let text = r#"{"model": "m", "messages": [{"role": "user", "content": "x"}], "response_format":
         {"type": "json_schema", "json_schema": {"name": "s", "schema": {"z": 1, "a": 2}}}}"#;
     let call = TextCall::parse_chat(text.as_bytes(), &HeaderMap::new()).unwrap();
-    let written = r#"{"z": 1, "a": 2}"#;
+    let written = r#"{"z":1,"a":2}"#;
     assert_eq!(only(call, 5).response_format, ResponseFormat::JsonSchema(written.into()));
 }
 

@@ -1,8 +1,10 @@
 //! Whether the server lives and is ready, and its metrics.
 
-use crate::app::App;
+use crate::{app::App, metrics::NodeSample, nodes::Node};
 use actix_web::{HttpResponse, web};
+use cactus_ledger::outbox;
 use serde_json::json;
+use std::time::Instant;
 
 /// The process answers.
 pub async fn alive() -> HttpResponse {
@@ -29,10 +31,29 @@ pub async fn ready(app: web::Data<App>) -> HttpResponse {
     }
 }
 
+fn sample(node: &Node) -> (String, NodeSample) {
+    let member = &node.member;
+    let sample = NodeSample {
+        in_flight: member.load(),
+        stake: member.stake().0,
+        unsettled: member.exposure().0,
+        is_suspect: member.is_suspect(Instant::now()),
+    };
+    (node.key.to_string(), sample)
+}
+
 /// Prometheus' text format.
 pub async fn metrics(app: web::Data<App>) -> HttpResponse {
-    let response = HttpResponse::Ok()
+    app.metrics.show_nodes(app.nodes.all().iter().map(|node| sample(node)).collect());
+    match outbox::backlog(&app.pool).await {
+        Ok(backlog) => {
+            let show = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+            app.metrics.outbox_pending.set(show(backlog.pending));
+            app.metrics.outbox_submitted.set(show(backlog.submitted));
+        }
+        Err(error) => tracing::warn!(%error, "the outbox cannot be read"),
+    }
+    HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
-        .body(app.metrics.text());
-    std::future::ready(response).await
+        .body(app.metrics.text())
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod batches;
+mod documents;
 mod embeddings;
 mod files;
 mod health;
@@ -67,6 +68,8 @@ fn table() -> Vec<(&'static str, Routes)> {
         ("/v1/link", vec![get(web::get().to(link::connect))]),
         ("/healthz", vec![get(web::get().to(health::alive))]),
         ("/readyz", vec![get(web::get().to(health::ready))]),
+        ("/openapi.json", vec![get(web::get().to(documents::openapi))]),
+        ("/docs", vec![get(web::get().to(documents::page))]),
         ("/metrics", vec![get(web::get().to(health::metrics))]),
     ]
 }

@@ -26,11 +26,16 @@ fn describe(app: &App, id: &str) -> Option<Value> {
     let mut revisions: Vec<_> = offers.iter().map(|offer| offer.revision).collect();
     revisions.sort();
     revisions.dedup();
+    let mut features: Vec<_> = offers.iter().flat_map(|offer| &offer.features).collect();
+    features.sort();
+    features.dedup();
     Some(json!({
         "id": id,
         "object": "model",
         "created": 0,
         "owned_by": "cactus",
+        "kind": offers.first().map(|offer| offer.kind),
+        "features": features,
         "context_length": context,
         "nodes": nodes.len(),
         "revisions": revisions,

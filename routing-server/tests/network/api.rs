@@ -224,3 +224,48 @@ async fn a_payer_has_only_so_many_answers_under_way() {
     drop(first);
     node.cancelled(task.task_id).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_and_its_page_are_served_whole() {
+    let app = spawn_app();
+    let document = reqwest::get(app.url("/openapi.json")).await.unwrap();
+    assert_eq!(document.headers()["content-type"], "application/json");
+    assert_eq!(document.json::<Value>().await.unwrap()["openapi"], "3.1.0");
+    let page = reqwest::get(app.url("/docs")).await.unwrap();
+    assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("'none'"));
+    let page = page.text().await.unwrap();
+    assert!(page.contains("openapi.json") && !page.contains("https://"));
+    let (status, error) = refusal(reqwest::get(app.url("/v1/link")).await.unwrap()).await;
+    assert_eq!((status, error["code"].as_str()), (400, Some("upgrade_required")));
+}
+
+/// What the server says to a connection that sends this and no more, until it hangs up.
+async fn last_words(app: &crate::support::TestApp, sent: &[u8]) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut socket = tokio::net::TcpStream::connect(app.address).await.unwrap();
+    socket.write_all(sent).await.unwrap();
+    let mut said = Vec::new();
+    crate::support::within(socket.read_to_end(&mut said)).await.unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_dawdle_are_closed() {
+    let app = spawn_app_with(Limits { header_ms: 100, ..limits() });
+    let silent = last_words(&app, b"").await;
+    assert!(silent.is_empty() || silent.starts_with("HTTP/1.1 408"), "{silent}");
+    let half_a_head = last_words(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+    assert!(half_a_head.starts_with("HTTP/1.1 408"), "{half_a_head}");
+    let app = spawn_app_with(Limits { idle_ms: 100, ..limits() });
+    let idle = last_words(&app, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(idle.starts_with("HTTP/1.1 200"), "{idle}");
+    let app = spawn_app_with(Limits { body_ms: 100, ..limits() });
+    let client = Client::funded(&app);
+    let claim = client.sign(client.claim("POST", CHAT, b""));
+    let head = format!(
+        "POST {CHAT} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {claim}\r\nContent-Length: 50\r\n\r\nhalf"
+    );
+    let half_a_body = last_words(&app, head.as_bytes()).await;
+    assert!(half_a_body.starts_with("HTTP/1.1 400"), "{half_a_body}");
+    assert!(half_a_body.contains("invalid_body"), "{half_a_body}");
+}

@@ -83,7 +83,21 @@ async fn an_upload_out_of_bounds_or_form_leaves_nothing_behind() {
     let folder = app.data_dir.path().join("files");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 
+    let poor = Client::new(&app, (cactus_protocol::Octas(1), cactus_protocol::Octas(1)));
+    let (status, error) = refusal(poor.upload(form("batch", "x")).await).await;
+    assert_eq!((status, error["code"].as_str()), (402, Some("insufficient_funds")));
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+
     client.uploaded("x").await;
     let (status, error) = refusal(client.upload(form("batch", "x")).await).await;
     assert_eq!((status, error["code"].as_str()), (409, Some("too_many_files")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_files_together_have_a_bound() {
+    let app = spawn_app_with(Limits { all_file_bytes: 5, ..limits() });
+    Client::funded(&app).uploaded("12345").await;
+    let response = Client::funded(&app).upload(form("batch", "6")).await;
+    assert!(response.headers().contains_key("retry-after"));
+    assert_eq!(refusal(response).await.0, 429);
 }

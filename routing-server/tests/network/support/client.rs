@@ -131,6 +131,10 @@ pub async fn refusal(response: Response) -> (u16, Value) {
         assert!(error[field].is_string(), "{field} of {body}");
     }
     assert!(error.get("param").is_some());
+    let document: Value = serde_json::from_str(include_str!("../../../api/openapi.json")).unwrap();
+    let codes = &document["components"]["schemas"]["Error"]["properties"]["error"]["properties"];
+    let codes = codes["code"]["enum"].as_array().unwrap();
+    assert!(codes.contains(&error["code"]), "not documented: {error}");
     (status, error)
 }
 
