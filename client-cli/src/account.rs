@@ -90,6 +90,16 @@ impl Account {
         path: &str,
         body: Vec<u8>,
     ) -> Result<reqwest::RequestBuilder> {
+        self.request_as(method, path, ("application/json", body))
+    }
+
+    /// A request signed by the wallet, with a body of this kind.
+    pub fn request_as(
+        &self,
+        method: Method,
+        path: &str,
+        (kind, body): (&str, Vec<u8>),
+    ) -> Result<reqwest::RequestBuilder> {
         let claim = RequestClaim {
             client: self.key.address(),
             server: self.server,
@@ -103,7 +113,7 @@ impl Account {
         let request = self.router.http.request(method, format!("{}{path}", self.router.url));
         Ok(request
             .header("Authorization", signature.to_header())
-            .header("Content-Type", "application/json")
+            .header("Content-Type", kind)
             .body(body))
     }
 

@@ -1,5 +1,9 @@
 //! What was typed. Nothing here is checked beyond its form; `Session` resolves the rest.
 
+mod batch;
+
+pub use batch::{BatchCommand, BatchEndpoint, EmbedArgs, QuoteArgs};
+
 use cactus_ledger::LOCALNET_URL;
 use cactus_protocol::{Address, Hash, Octas, TaskId};
 use clap::{Args as Flags, Parser, Subcommand, ValueEnum};
@@ -58,6 +62,13 @@ pub enum Command {
     Localnet(LocalnetArgs),
     /// Ask once, or talk when no prompt is given.
     Chat(ChatArgs),
+    /// Answer many requests of one file when there is room.
+    #[command(subcommand)]
+    Batch(BatchCommand),
+    /// Turn texts into vectors.
+    Embed(EmbedArgs),
+    /// Show what a question would cost at most, without asking it.
+    Quote(QuoteArgs),
     /// List the models on offer.
     Models,
     /// List the orchestrators and what they offer.

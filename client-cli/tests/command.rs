@@ -163,3 +163,85 @@ fn wait_until_settled(up: &Up, home: &Path, task: &str) -> Value {
         }
     }
 }
+
+/// Requests for a batch, one per line.
+fn write_batch(home: &Path, lines: usize) -> String {
+    let line = |n: usize| {
+        let body = serde_json::json!({
+            "model": "sprout", "max_tokens": 32, "temperature": 0,
+            "messages": [{"role": "user", "content": format!("What is {n} + 40?")}],
+        });
+        let url = "/v1/chat/completions";
+        format!(
+            "{}\n",
+            serde_json::json!({
+                "custom_id": format!("sum-{n}"), "method": "POST", "url": url, "body": body,
+            })
+        )
+    };
+    let file = home.join("batch.jsonl");
+    std::fs::write(&file, (0..lines).map(line).collect::<String>()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_batch_goes_on_where_a_kill_ended_it_and_pays_for_each_line_once() {
+    const LINES: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    let file = write_batch(home, LINES);
+    let up = Up::start(home);
+    let submitted = up.run(home, &["batch", "submit", &file, "--budget", "5"]);
+    let id = submitted["id"].as_str().unwrap().to_owned();
+    // Killed (dropped) with some lines answered, some under way and some not begun.
+    drop(up);
+    let up = Up::start(home);
+    let batch = up.run(home, &["batch", "wait", &id]);
+    assert_eq!(batch["request_counts"]["completed"], LINES, "{batch}");
+    let output = home.join("output.jsonl");
+    let place = output.to_str().unwrap();
+    up.run(home, &["batch", "download", &id, "--output", place]);
+    let (mut spent, answers) = (0, std::fs::read_to_string(&output).unwrap());
+    for (n, answer) in answers.lines().enumerate() {
+        let answer: Value = serde_json::from_str(answer).unwrap();
+        assert_eq!(answer["custom_id"], format!("sum-{n}"));
+        let body = &answer["response"]["body"];
+        let text = body["choices"][0]["message"]["content"].as_str().unwrap();
+        assert!(text.contains(&(n + 40).to_string()), "{answer}");
+        let view = wait_until_settled(&up, home, body["cactus"]["task"].as_str().unwrap());
+        for part in ["orchestrator_octas", "fee_octas"] {
+            spent += view["payment"][part].as_u64().unwrap();
+        }
+    }
+    assert_eq!(answers.lines().count(), LINES);
+    // Locks of lines that the kill cut off come back.
+    let started = Instant::now();
+    let balance = loop {
+        let balance = up.run(home, &["balance"]);
+        if balance["deposit"]["locked"] == 0 {
+            break balance;
+        }
+        assert!(started.elapsed() < SETTLE_LIMIT, "{balance}");
+    };
+    assert_eq!(balance["deposit"]["available"].as_u64(), Some(5_000_000_000 - spent));
+    let status = up.run(home, &["batch", "status", &id]);
+    assert_eq!(status["status"], "completed");
+}
+
+#[test]
+fn a_quote_names_prices_and_what_is_not_on_offer_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let home = dir.path();
+    let up = Up::start(home);
+    let quote = up.run(home, &["quote", "What is 2 + 2?"]);
+    assert!(quote["choices"][0]["most_octas"].as_u64().unwrap() > 0, "{quote}");
+    let network = ["--router", &up.router, "--chain", &up.chain];
+    let refused = output(home, &[network.as_slice(), &["embed", "x"]].concat());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cactus models"));
+    let empty = home.join("empty.jsonl");
+    std::fs::write(&empty, "").unwrap();
+    let words = ["batch", "submit", empty.to_str().unwrap()];
+    let refused = output(home, &[network.as_slice(), &words].concat());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not empty"));
+}

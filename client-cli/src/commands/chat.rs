@@ -46,6 +46,8 @@ struct Models {
 #[derive(Deserialize)]
 struct ModelEntry {
     id: String,
+    /// `chat`, or what makes vectors.
+    kind: Value,
 }
 
 pub async fn run(session: &Session, args: ChatArgs) -> Result<()> {
@@ -67,7 +69,8 @@ pub async fn run(session: &Session, args: ChatArgs) -> Result<()> {
 
 pub async fn first_model(account: &Account) -> Result<String> {
     let models: Models = account.router.get("/v1/models").await?;
-    let first = models.data.into_iter().next().map(|model| model.id);
+    let first = models.data.into_iter().find(|model| model.kind == "chat");
+    let first = first.map(|model| model.id);
     first.ok_or_else(|| {
         Helpful::error(
             "no model is on offer",
