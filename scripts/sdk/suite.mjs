@@ -10,6 +10,7 @@ import {
   MultiKeyAccount,
   SigningSchemeInput,
 } from "@aptos-labs/ts-sdk";
+import "./keys.mjs";
 import "./state.mjs";
 import { APT, contains, equal, holds, refused, run, test } from "./world.mjs";
 

@@ -24,6 +24,7 @@ from aptos_sdk.transactions import (
     TransactionPayload,
 )
 
+import keys  # noqa: F401  adds its cases
 import state  # noqa: F401  adds its cases
 from world import APT, World, case, contains, equal, refused, run
 

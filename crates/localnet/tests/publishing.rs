@@ -239,7 +239,10 @@ async fn a_package_lives_at_an_object_and_only_its_owner_upgrades_it() {
         node.run(publisher, first).await.unwrap();
         match node.run(publisher, last).await {
             Ok(_) => assert!(!refused),
-            Err(error) => assert!(refused && error.to_string().contains("ENOT_CODE_OBJECT_OWNER")),
+            Err(error) => {
+                let owned = error.to_string().contains("ENOT_CODE_OBJECT_OWNER");
+                assert!(refused && owned, "{error}");
+            }
         }
     }
     node.chain.audit().unwrap();

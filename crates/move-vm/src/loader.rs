@@ -58,11 +58,6 @@ impl Loader {
             })
     }
 
-    /// Whether the module is linked.
-    pub fn has(&self, id: &ModuleId) -> bool {
-        self.by_id.contains_key(id)
-    }
-
     /// The number of a module, linking it if need be.
     pub fn load(&mut self, id: &ModuleId, source: &Source) -> Outcome<u32> {
         if let Some(index) = self.by_id.get(id) {

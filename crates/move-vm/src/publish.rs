@@ -52,7 +52,7 @@ pub(crate) fn publish(
     let before = state.source.staged.clone();
     if let Err(failure) = stage(state, &bundle) {
         state.source.staged = before;
-        state.relink().map_err(status_without_place)?;
+        state.relink(false).map_err(status_without_place)?;
         return Err(status_without_place(failure));
     }
     for new in bundle.iter().filter(|new| new.first) {
@@ -102,9 +102,8 @@ fn stage(state: &mut State, bundle: &[New]) -> Outcome<()> {
     for new in bundle {
         state.source.staged.insert(new.module.id().clone(), Arc::clone(&new.bytes));
     }
-    if bundle.iter().any(|new| state.loader.has(new.module.id())) {
-        state.relink()?;
-    }
+    // Whether or not an earlier session linked one of them: what that was must not change the gas.
+    state.relink(true)?;
     let modules: Vec<&CompiledModule> = bundle.iter().map(|new| new.module.as_ref()).collect();
     check::link(&modules, &state.source)?;
     for new in bundle {

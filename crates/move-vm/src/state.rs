@@ -213,9 +213,10 @@ impl<'a> State<'a> {
         Ok(())
     }
 
-    /// Starts linking afresh, because a linked module changed. No code may be running.
-    pub fn relink(&mut self) -> Outcome<()> {
-        self.flush(false)?;
+    /// Starts linking afresh, because a module changed. No code may be running. Changes made so
+    /// far are charged for if `charged`, as they are at the end of a session.
+    pub fn relink(&mut self, charged: bool) -> Outcome<()> {
+        self.flush(charged)?;
         self.resources.clear();
         self.items.clear();
         self.loader = Loader::default();

@@ -102,7 +102,7 @@ impl Lane {
         limit: Duration,
     ) -> Death {
         let plan = Plan {
-            url: world.url(),
+            url: format!("{}/v1", world.post.url()),
             contract: world.contract(),
             database: self.database(),
             lane: self.number,

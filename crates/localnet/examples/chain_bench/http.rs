@@ -35,7 +35,8 @@ impl Api {
         assert!(answer.status().is_success());
     }
 
-    /// Hands a transaction in, again while the mempool is full; answers its hash.
+    /// Hands a transaction in, again while the mempool is full or when the connection broke, as a
+    /// careful client does; answers its hash.
     pub async fn submit(&self, signed: &[u8]) -> String {
         loop {
             let request = self
@@ -43,7 +44,13 @@ impl Api {
                 .post(format!("{}/v1/transactions", self.root))
                 .header("content-type", "application/x.aptos.signed_transaction+bcs")
                 .body(signed.to_vec());
-            let answer = request.send().await.unwrap();
+            let answer = match request.send().await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    eprintln!("{error:?}");
+                    continue;
+                }
+            };
             if answer.status().as_u16() == 507 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 continue;

@@ -2,6 +2,7 @@
 //! case. `scripts/conformance` starts it. Never starts a chain and never reads a chain's files.
 
 mod cases;
+mod keys;
 mod shared;
 mod signers;
 mod state;
@@ -25,6 +26,7 @@ async fn main() -> Outcome {
     shared::add(&mut cases, &world)?;
     cases::add(&mut cases);
     signers::add(&mut cases);
+    keys::add(&mut cases);
     state::add(&mut cases);
     for case in cases.0 {
         let outcome = (case.run)(Arc::clone(&world)).await;

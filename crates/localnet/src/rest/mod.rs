@@ -39,6 +39,9 @@ const BODY_BYTES: usize = MAX_PUBLISH_BYTES;
 const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// How long a client may take to send a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long an idle connection stays open: longer than clients keep theirs (reqwest 90 s), so that
+/// it is the client who closes. A server that closes first cuts off requests on their way.
+const KEEP_ALIVE: Duration = Duration::from_secs(120);
 /// Seconds for which requests in flight may go on after shutdown began.
 const DRAIN_SECONDS: u64 = 5;
 /// Connections per worker.
@@ -75,6 +78,7 @@ pub async fn serve(
         .worker_max_blocking_threads(BLOCKING_THREADS)
         .max_connections(CONNECTIONS)
         .client_request_timeout(HEAD_TIME)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(DRAIN_SECONDS)
         .disable_signals()
         .run();
