@@ -161,7 +161,9 @@ fn apt(world: &World, owner: AccountAddress) -> u64 {
 
 fn client_balance(world: &World) -> (u64, u64) {
     let results = world.call(&cactus("payment::balance"), vec![], vec![bcs(&client())]).unwrap();
-    aptos_bcs::from_bytes(&results[0].1).unwrap()
+    let (available, locked, _requested, _withdraw_from): (u64, u64, u64, u64) =
+        aptos_bcs::from_bytes(&results[0].1).unwrap();
+    (available, locked)
 }
 
 #[test]
