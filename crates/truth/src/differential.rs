@@ -21,8 +21,8 @@ const ABORT_CANDIDATES: usize = 60;
 /// pool up to the last claim.
 const FOCUSES: [Focus; 4] = [
     Focus { modules: &[], wait_one_in: 25 },
-    Focus { modules: &["dispute"], wait_one_in: 6 },
-    Focus { modules: &["domain", "pool", "rewards"], wait_one_in: 8 },
+    Focus { modules: &["dispute", "treasury"], wait_one_in: 6 },
+    Focus { modules: &["domain", "pool", "rewards"], wait_one_in: 5 },
     Focus { modules: &["delegation", "registry", "payment"], wait_one_in: 25 },
 ];
 /// Tests of one module: a module with too many compiles slowly.
@@ -50,8 +50,17 @@ pub struct Differential {
     pub assertions: u64,
     /// Distinct aborts: entry function, module that aborted, code.
     pub aborts: BTreeSet<(&'static str, String, u64)>,
-    /// Calls by entry function.
+    /// Calls by entry function that succeeded, or were the last and aborted.
     pub functions: BTreeMap<&'static str, u64>,
+}
+
+impl Differential {
+    /// Entry functions with fewer calls than `least`.
+    pub fn too_rare(&self, least: u64) -> Vec<&'static str> {
+        let calls = |function| self.functions.get(function).copied().unwrap_or(0);
+        let functions = Generator::kinds().map(|kind| kind.function);
+        functions.filter(|function| calls(*function) < least).collect()
+    }
 }
 
 /// Makes tests of at least `operations` calls, `per_test` of them in each.
@@ -102,10 +111,17 @@ fn header(name: &str) -> String {
     text
 }
 
-/// One test function as it grows.
+/// Statements of one function: the compiler's memory grows much faster than a function does.
+const STATEMENTS_PER_FUNCTION: usize = 60;
+
+/// One test as it grows: functions that are called one after the other.
+#[derive(Default)]
 struct Test {
-    body: String,
-    /// Names of the objects that the sequence created; their addresses differ between machines.
+    parts: Vec<String>,
+    /// Of the function that comes next.
+    body: Vec<String>,
+    /// Expressions for the objects that the sequence created; their addresses differ between
+    /// machines.
     objects: HashMap<Address, String>,
     assertions: u64,
 }
@@ -124,7 +140,7 @@ impl Test {
         for operation in generator.take_prelude() {
             trial.step(&Step::Call(operation))?;
         }
-        let mut test = Self { body: String::new(), objects: HashMap::new(), assertions: 0 };
+        let mut test = Self::default();
         let mut succeeded = 0;
         while succeeded + 1 < calls {
             let step = next(&mut generator, &mut trial);
@@ -154,22 +170,21 @@ impl Test {
         generator: &Generator,
     ) -> Result<(), Violation> {
         let Step::Call(operation) = step else {
-            let _ = writeln!(self.body, "        {step};");
+            self.push(step.to_string());
             return Ok(());
         };
         let call = self.render(operation, generator);
         let known = |at: &&Address| !self.objects.contains_key(*at);
         let objects = trial.books.channels.keys().chain(trial.books.cases.keys());
         let created = objects.chain(trial.books.pools.pools.keys()).find(known).copied();
-        let _ = match created {
+        match created {
             Some(at) => {
-                let name = format!("object_{}", self.objects.len());
-                let text = writeln!(self.body, "        let {name} = {};", returning(&call));
-                self.objects.insert(at, name);
-                text
+                let expression = format!("objects[{}]", self.objects.len());
+                self.objects.insert(at, expression);
+                self.push(format!("objects.push_back({})", returning(&call)));
             }
-            None => writeln!(self.body, "        {call};"),
-        };
+            None => self.push(call),
+        }
         for view in of_operation(operation, created) {
             self.assert_view(&view, trial)?;
         }
@@ -264,33 +279,51 @@ impl Test {
         };
         let expected = move_bytes(&answer.map_err(failed)?);
         self.assertions += 1;
-        let at = self.assertions;
-        let _ = writeln!(self.body, "        same({at}, bcs::to_bytes(&{call}), {expected});");
+        self.push(format!("same({}, bcs::to_bytes(&{call}), {expected})", self.assertions));
         Ok(())
     }
 
+    /// Adds a statement.
+    fn push(&mut self, statement: String) {
+        self.body.push(format!("        {statement};\n"));
+        if self.body.len() >= STATEMENTS_PER_FUNCTION {
+            self.end_part();
+        }
+    }
+
+    fn end_part(&mut self) {
+        self.parts.push(self.body.concat());
+        self.body.clear();
+    }
+
     fn finish(
-        self,
+        mut self,
         index: u64,
         last: Option<(Operation, Address, String, u64)>,
         generator: &Generator,
         all: &mut Differential,
     ) -> String {
-        let Some((operation, address, module, code)) = last else {
-            return format!(
-                "\n    #[test]\n    fun sequence_{index}() {{\n        start();\n{}    }}\n",
-                self.body
-            );
-        };
-        let call = self.render(&operation, generator);
-        all.aborts.insert((operation.function, module.clone(), code));
-        *all.functions.entry(operation.function).or_default() += 1;
-        let address = address.to_long_string();
-        format!(
-            "\n    #[test]\n    #[expected_failure(abort_code = {code}, location = {address}::{module})]\n    \
-             fun sequence_{index}() {{\n        start();\n{}        {call};\n    }}\n",
-            self.body
-        )
+        self.end_part();
+        let (mut text, mut calls) = (String::new(), String::new());
+        for (part, body) in self.parts.iter().enumerate() {
+            let name = format!("part_{index}_{part}");
+            let _ = writeln!(text, "\n    fun {name}(objects: &mut vector<address>) {{");
+            let _ = writeln!(text, "        let _ = objects.length();\n{body}    }}");
+            let _ = writeln!(calls, "        {name}(&mut objects);");
+        }
+        let mut expectation = String::new();
+        if let Some((operation, address, module, code)) = last {
+            let call = self.render(&operation, generator);
+            let _ = writeln!(calls, "        {call};");
+            let address = address.to_long_string();
+            let location = format!("location = {address}::{module}");
+            expectation = format!("    #[expected_failure(abort_code = {code}, {location})]\n");
+            all.aborts.insert((operation.function, module, code));
+            *all.functions.entry(operation.function).or_default() += 1;
+        }
+        let head = format!("\n    #[test]\n{expectation}    fun sequence_{index}() {{\n");
+        let start = "        start();\n        let objects = vector<address>[];\n";
+        format!("{text}{head}{start}{calls}    }}\n")
     }
 }
 

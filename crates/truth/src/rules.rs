@@ -1,6 +1,8 @@
 //! What must hold between the state before an operation and the state after it: who may win, who
 //! may lose, and what a task may cost. Never computes what a contract should do, except a price.
 
+mod disputes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cactus_move_vm::{AccountAddress as Address, Effects, VmStatus};
@@ -123,6 +125,9 @@ pub fn check_success(
 ) -> Result<(), Violation> {
     check_wallets(books, operation, effects, touched, cast)?;
     check_settlements(before, books, effects)?;
+    disputes::check_stakes(before, books, operation)?;
+    disputes::check_bounty(before, books, (operation, effects, touched))?;
+    disputes::check_tasks(books, (operation, effects, touched))?;
     match operation.function {
         "payment::create_task" => check_order(books, operation, signed),
         "stake::withdraw" => check_withdrawal(before, books, operation),

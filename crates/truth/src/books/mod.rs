@@ -13,8 +13,9 @@ use sha3::{Digest, Sha3_256};
 pub use self::pools::{InPool, Pools};
 use crate::chain::CONTRACT;
 use crate::records::{
-    CaseHolder, CaseRecord, ChannelRecord, ClientAccount, Escrow, FungibleStore, Orchestrator,
-    Parameters, Reputation, Roles, Server, Stake, Supply, TaskRecord, TaskState, Vault, VaultOnly,
+    CaseHolder, CaseRecord, ChannelRecord, ClientAccount, Delegates, Escrow, FungibleStore,
+    Orchestrator, Parameters, Report, Reputation, Roles, Server, Stake, Supply, TaskRecord,
+    TaskState, Vault, VaultOnly,
 };
 
 /// The metadata object of APT.
@@ -60,6 +61,8 @@ pub struct Books {
     pub vaults: HashMap<Address, u64>,
     pub clients: BTreeMap<Address, ClientAccount>,
     pub tasks: BTreeMap<Id, crate::records::Task>,
+    /// What orchestrators delivered on chain, whatever became of it.
+    pub deliveries: BTreeMap<Id, Report>,
     /// Octas used by order.
     pub orders: BTreeMap<Id, u64>,
     pub stakes: BTreeMap<Address, Stake>,
@@ -69,6 +72,8 @@ pub struct Books {
     pub cases: BTreeMap<Address, crate::records::Case>,
     pub orchestrators: BTreeMap<Address, Orchestrator>,
     pub reputations: BTreeMap<Address, Reputation>,
+    /// Who may run whose tasks.
+    pub delegates: BTreeMap<Address, Vec<Address>>,
     pub parameters: Option<Parameters>,
     pub roles: Option<Roles>,
     pub pools: Pools,
@@ -86,6 +91,8 @@ pub struct Books {
 pub struct Touched {
     /// Octas before, by store.
     pub stores: BTreeMap<Address, u64>,
+    /// Tasks that became final, and what they were before.
+    pub ended_tasks: Vec<(Id, TaskState)>,
     vaults: BTreeSet<Address>,
     clients: BTreeSet<Address>,
     orders: BTreeSet<Id>,
@@ -162,6 +169,10 @@ impl Books {
             ("pool", "Pool") => self.pools.enter_pool(at, bytes)?,
             ("rewards", "Fund") => self.pools.enter_fund(at, bytes)?,
             ("registry", "Orchestrator") => drop(self.orchestrators.insert(at, read(bytes)?)),
+            ("delegation", "Delegates") => {
+                let Delegates::V1 { operators } = read(bytes)?;
+                self.delegates.insert(at, operators);
+            }
             ("reputation", "Reputation") => drop(self.reputations.insert(at, read(bytes)?)),
             ("config", "Parameters") => self.parameters = Some(read(bytes)?),
             ("config", "Roles") => self.roles = Some(read(bytes)?),
@@ -313,7 +324,11 @@ impl Books {
                     _ => 0,
                 };
                 hold!(charge <= task.lock, "a task cost more than its lock: {task:?}");
+                if let TaskState::Delivered { work, .. } = &task.state {
+                    self.deliveries.insert(id.clone(), work.clone());
+                }
                 if task.state.is_final() {
+                    touched.ended_tasks.push((id.clone(), old.state.clone()));
                     *lock -= task.lock;
                     *spent -= task.lock - charge;
                     self.assigned.remove(&id);

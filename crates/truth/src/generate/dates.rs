@@ -21,7 +21,7 @@ pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
     });
     let changes = books.parameters.iter().flat_map(|Parameters::V1 { queued, .. }| queued);
     let cases = cases(books, now);
-    // Cases take many steps in order, so they get more of the time.
+    // Cases and pools take many steps in order, so they get more of the time.
     let kinds = [
         tasks.map(Task::settle_until_seconds).collect(),
         requests.collect(),
@@ -32,6 +32,7 @@ pub fn all(books: &Books, now: u64) -> Vec<Vec<u64>> {
         cases.clone(),
         cases.clone(),
         cases,
+        pools(books),
         pools(books),
         matured_works(books),
     ];

@@ -82,8 +82,11 @@ pub struct Generator {
 
 impl Focus {
     fn weight(&self, kind: &Kind) -> u64 {
-        let module = kind.function.split("::").next().unwrap_or_default();
-        if self.modules.contains(&module) { FOCUS_FACTOR * kind.weight } else { kind.weight }
+        let is_in = |module: &&str| {
+            let rest = kind.function.strip_prefix(module);
+            rest.is_some_and(|rest| rest.starts_with("::"))
+        };
+        if self.modules.iter().any(is_in) { FOCUS_FACTOR * kind.weight } else { kind.weight }
     }
 }
 

@@ -7,7 +7,7 @@ use super::{DAY, Draft, Generator, Kind, Planned, text};
 use crate::argument::Argument::{Address as A, Bool, Bytes, U8, U64};
 use crate::books::{Books, total_stake};
 use crate::cast::{Actor, Cast};
-use crate::chain::CHAIN_ID;
+use crate::chain::{CHAIN_ID, CONTRACT};
 use crate::records::{Node, Orchestrator, Parameters, QueuedChange, Roles, Server, VaultOnly};
 use crate::signing::{NodeKeyProof, sign};
 
@@ -288,7 +288,13 @@ fn add_delegate(generator: &mut Generator, books: &Books) -> Option<Draft> {
 }
 
 fn remove_delegate(generator: &mut Generator, books: &Books) -> Option<Draft> {
-    add_delegate(generator, books)
+    // Now and then one that is none.
+    if generator.random.once_in(8) {
+        return add_delegate(generator, books);
+    }
+    let operator = generator.key_of(&books.delegates, |_, delegates| !delegates.is_empty())?;
+    let delegate = *generator.random.pick(books.delegates.get(&operator)?)?;
+    Some((Some(operator), vec![A(delegate)]))
 }
 
 fn sweep(generator: &mut Generator, books: &Books) -> Option<Draft> {
@@ -300,5 +306,10 @@ fn sweep(generator: &mut Generator, books: &Books) -> Option<Draft> {
 }
 
 fn sweep_slashed(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let VaultOnly::V1 { vault } = books.shares.get(&CONTRACT)?;
+    let due = books.stores.get(&vault.store()).is_some_and(|octas| *octas > 0);
+    if !due && !generator.random.once_in(10) {
+        return None;
+    }
     Some((Some(books.admin()), vec![A(generator.anyone()?)]))
 }

@@ -13,7 +13,7 @@ pub const KINDS: &[Kind] = &[
     Kind { function: "rewards::claim", weight: 9, make: claim },
     Kind { function: "rewards::invalidate_work", weight: 1, make: invalidate_work },
     Kind { function: "rewards::soft_invalidate_work", weight: 2, make: soft_invalidate_work },
-    Kind { function: "rewards::reclaim", weight: 2, make: reclaim },
+    Kind { function: "rewards::reclaim", weight: 3, make: reclaim },
 ];
 
 /// A rate of this is one octa.

@@ -172,6 +172,12 @@ pub enum Reputation {
     },
 }
 
+/// `delegation::Delegates`.
+#[derive(Debug, Clone, Deserialize)]
+pub enum Delegates {
+    V1 { operators: Vec<Address> },
+}
+
 /// `registry::Orchestrator`.
 #[derive(Debug, Clone, Deserialize)]
 pub enum Orchestrator {
