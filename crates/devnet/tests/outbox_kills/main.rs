@@ -109,6 +109,9 @@ async fn a_server_killed_anywhere_pays_everyone_exactly_once() {
     let summary = verdict::reach(&world, &lanes, before).await;
     let kills: u32 =
         deaths.iter().filter(|(death, _)| **death != Death::None).map(|one| one.1).sum();
+    let (late, unanswered) = world.post.faults();
+    println!("{late} submissions arrived late, {unanswered} were not answered");
+    assert!(lives < LIVES || (late > 0 && unanswered > 0), "the network was too good");
     println!("{kills} kills in {:.1} s: {deaths:?}; {summary}", started.elapsed().as_secs_f64());
     if lives >= LIVES {
         let places = Place::all().map(Death::At).chain([Death::Sigkill]);
