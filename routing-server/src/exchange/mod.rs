@@ -176,6 +176,12 @@ impl Exchange {
         if !may_move {
             return Err(deadline);
         }
+        if self.delivery.has_started() {
+            tracing::info!(
+                after = self.delivery.tokens().map_or(0, <[u32]>::len),
+                "going on elsewhere"
+            );
+        }
         self.delivery.restart();
         // Why there is no second node matters less than why the first failed.
         self.launch().await.map_err(|_| deadline)

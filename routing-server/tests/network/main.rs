@@ -10,6 +10,7 @@ mod continuity;
 mod embeddings;
 mod faults;
 mod files;
+mod fleet;
 mod hostile;
 mod keys;
 mod money;
