@@ -52,7 +52,9 @@ impl TextModel for Model {
     }
 
     fn features(&self) -> Vec<Feature> {
-        vec![Feature::TokenIds, Feature::TextPrompt]
+        let json = [Feature::JsonObject, Feature::JsonSchema];
+        let served = |feature: &Feature| self.follows_formats() || !json.contains(feature);
+        Feature::ALL.into_iter().filter(served).collect()
     }
 
     fn current_load(&self) -> Load {

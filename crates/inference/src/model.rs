@@ -79,6 +79,7 @@ struct Inner {
     limits: Limits,
     queue: usize,
     gauges: Arc<Gauges>,
+    follows_formats: bool,
     shutdown: CancellationToken,
     /// `None` only while dropping.
     submissions: Option<SyncSender<Submission>>,
@@ -129,6 +130,7 @@ impl Model {
         let limits = options.limits()?;
         let (card, vocabulary) = (engine.card().clone(), engine.vocabulary());
         let (gauges, shutdown) = (Arc::default(), CancellationToken::new());
+        let follows_formats = codec.follows_formats();
         let codec = Arc::new(codec);
         let scheduler = Scheduler::new(engine, codec.clone(), limits, Arc::clone(&gauges));
         let (submissions, submitted) = sync_channel(options.queue);
@@ -144,8 +146,16 @@ impl Model {
             spawn("model", move || serve(scheduler, &tokenised, &stop))?,
         ];
         let submissions = Some(submissions);
-        let inner =
-            Inner { card, limits, queue: options.queue, gauges, shutdown, submissions, threads };
+        let inner = Inner {
+            card,
+            limits,
+            queue: options.queue,
+            gauges,
+            follows_formats,
+            shutdown,
+            submissions,
+            threads,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -159,6 +169,12 @@ impl Model {
         let (active, queued) = (self.inner.gauges.active(), self.inner.gauges.queued());
         let free_slots = self.inner.limits.slots.saturating_sub(active).saturating_sub(queued);
         Load { active, free_slots, queued }
+    }
+
+    /// Whether it keeps to a [`crate::ResponseFormat`]; that takes a tokenizer whose tokens are
+    /// known byte for byte, and a token that ends the answer.
+    pub fn follows_formats(&self) -> bool {
+        self.inner.follows_formats
     }
 
     /// What it has done since it was loaded.

@@ -139,6 +139,11 @@ impl Codec {
             .map_err(|error| GenerateError::Internal(error.to_string()))
     }
 
+    /// Whether formats other than text can be kept to.
+    pub(crate) fn follows_formats(&self) -> bool {
+        self.formats.are_known()
+    }
+
     /// What the answer must keep to, if anything.
     ///
     /// # Errors

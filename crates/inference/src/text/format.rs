@@ -44,6 +44,11 @@ impl Formats {
         Self { factory: built.ok().flatten() }
     }
 
+    /// Whether constraints can be made for this model.
+    pub(crate) fn are_known(&self) -> bool {
+        self.factory.is_some()
+    }
+
     /// The constraint of a format; plain text has none.
     ///
     /// # Errors
@@ -110,6 +115,9 @@ impl Constraint {
 }
 
 fn factory(vocabulary: &Vocabulary, ends: &[u32]) -> Option<ParserFactory> {
+    if !vocabulary.is_exact() {
+        return None;
+    }
     let count = u32::try_from(vocabulary.len()).ok()?;
     let ends: Vec<u32> = ends.iter().copied().filter(|token| *token < count).collect();
     let info = TokRxInfo::new(count, *ends.first()?);

@@ -49,6 +49,11 @@ impl Vocabulary {
         self.bytes.len()
     }
 
+    /// Whether the bytes of a text are the bytes of its tokens.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.spelling != Spelling::Plain
+    }
+
     /// What a token stands for; of a special token its name, and nothing of an unknown one.
     pub(crate) fn bytes(&self, token: u32) -> &[u8] {
         let index = usize::try_from(token).unwrap_or(usize::MAX);
