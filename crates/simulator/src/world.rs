@@ -1,24 +1,22 @@
 //! The simulation itself: events in simulated time, and what follows from each. It decides nothing
 //! that a routing server decides; it asks the same code.
 
+mod server;
+mod tasks;
+
 use crate::{
     measure::{Measured, PATIENCE},
     node::{Conduct, TaskId, Truth, Work},
     policy::{self, Policy, Seen},
-    scenario::{LEAST_STAKE, Setting, spread},
+    scenario::{Setting, spread},
 };
-use cactus_dispatch::{
-    Bounds, Candidate, Fleet, HedgeBudget, InFlight, Member, Needs, NewMember, Outcome, Rules,
-    Ticket, Timing, Turn, WaitingLine, Weights,
-};
-use cactus_protocol::{
-    Address, Hash, Octas, Price, PublicKey,
-    frame::{Feature, HEARTBEAT_SECONDS, ModelKind, ModelOffer},
-};
+use cactus_dispatch::{Candidate, InFlight, Member, Needs, Outcome, Ticket, Turn};
+use cactus_protocol::{Address, Octas, frame::HEARTBEAT_SECONDS};
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
+use server::{Server, key_of, new_member, node_of};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::BinaryHeap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -55,15 +53,6 @@ enum Event {
     Patience(RequestId),
     Unlink(NodeId),
     Link(NodeId),
-}
-
-struct Server {
-    fleet: Fleet,
-    members: Vec<Option<Arc<Member>>>,
-    hedges: HedgeBudget,
-    line: WaitingLine,
-    waiting: HashMap<Turn, RequestId>,
-    turn: usize,
 }
 
 struct Request {
@@ -103,7 +92,6 @@ struct Task {
 struct Node {
     truth: Truth,
     work: Work,
-    linked: bool,
     used_seconds: f64,
 }
 
@@ -133,12 +121,7 @@ impl<'a> World<'a> {
     pub fn new(setting: &'a Setting, policy: Policy) -> Self {
         // Only differences from it matter, so the result does not depend on when this runs.
         let origin = Instant::now();
-        let node = |truth: &Truth| Node {
-            truth: *truth,
-            work: Work::default(),
-            linked: true,
-            used_seconds: 0.0,
-        };
+        let node = |truth: &Truth| Node { truth: *truth, work: Work::default(), used_seconds: 0.0 };
         let seeded = |salt| SmallRng::seed_from_u64(setting.seed ^ salt);
         let mut world = Self {
             setting,
@@ -315,176 +298,6 @@ impl<'a> World<'a> {
         policy::choose(self.policy, &nodes, server.turn, &mut self.dice)
     }
 
-    /// Sends a request to a node; `false` when the node says that it is full.
-    fn send(&mut self, request: RequestId, node: NodeId, candidate: Option<&Candidate>) -> bool {
-        self.measured.attempts += 1;
-        self.measured.attempts_at_bad += usize::from(self.nodes[node].truth.is_bad());
-        self.requests[request].tried.push(node);
-        let server = self.requests[request].server;
-        let Some(member) = self.servers[server].members[node].clone() else { return false };
-        let truth = self.nodes[node].truth;
-        let room = usize::from(truth.claimed_slots) + usize::from(truth.queue);
-        let has_room = self.nodes[node].work.count() < room;
-        let Some(in_flight) = member.start_task().filter(|_| has_room) else {
-            let now = self.instant();
-            self.servers[server].fleet.record(&member, Outcome::Overloaded, now);
-            self.requests[request].failures += 1;
-            return false;
-        };
-        let fate = self.fate_at(node);
-        let task = self.tasks.len();
-        self.tasks.push(Task {
-            request,
-            node,
-            sent: self.now,
-            started: None,
-            first: None,
-            at_once: in_flight.at_once,
-            fate,
-            in_flight: Some(in_flight),
-        });
-        self.requests[request].tasks.push(task);
-        self.nodes[node].work.waiting.push_back(task);
-        self.start_next(node);
-        self.after(FIRST_TOKEN, Event::NoFirstToken(task));
-        let usual = candidate.and_then(|candidate| candidate.usual_ttft);
-        if let Some(usual) = usual.filter(|_| self.policy == Policy::Cactus) {
-            self.after(usual.as_secs_f64(), Event::Late(task));
-        }
-        true
-    }
-
-    fn fate_at(&mut self, node: NodeId) -> Fate {
-        let elapsed_milli = self.now / u64::from(self.setting.seconds.max(1)) / 1000;
-        match self.nodes[node].truth.conduct {
-            Conduct::Hangs { from_milli } if elapsed_milli >= from_milli.into() => Fate::Nothing,
-            Conduct::Bad { milli } if self.fates.random_ratio(milli, 1000) => {
-                if self.fates.random() { Fate::Nothing } else { Fate::BadReceipt }
-            }
-            _ if self.fates.random_ratio(HONEST_FAILURE_MILLI, 1000) => Fate::Failure,
-            _ => Fate::Answer,
-        }
-    }
-
-    /// Starts tasks that wait at a node, as far as it has slots.
-    fn start_next(&mut self, node: NodeId) {
-        while self.nodes[node].work.running.len() < usize::from(self.nodes[node].truth.slots) {
-            let Some(task) = self.nodes[node].work.waiting.pop_front() else { return };
-            self.nodes[node].work.running.push(task);
-            self.tasks[task].started = Some(self.now);
-            let request = &self.requests[self.tasks[task].request];
-            let (ttft, decode) =
-                self.nodes[node].truth.seconds(request.prompt_tokens, request.output_tokens);
-            let noise = spread(0.15, &mut self.fates);
-            if self.tasks[task].fate != Fate::Nothing {
-                self.after(ttft * noise, Event::First(task));
-                self.after((ttft + decode) * noise, Event::Done(task));
-            }
-        }
-    }
-
-    fn first_token(&mut self, task: TaskId) {
-        if !self.is_open(task) {
-            return;
-        }
-        if self.tasks[task].fate == Fate::Failure {
-            return self.fail(task, Outcome::Failed);
-        }
-        self.tasks[task].first = Some(self.now);
-        let request = self.tasks[task].request;
-        for other in self.requests[request].tasks.clone() {
-            if other != task && self.is_open(other) {
-                if other < task {
-                    let waited = Duration::from_micros(self.now - self.tasks[other].sent);
-                    self.record(other, Outcome::Late(waited));
-                }
-                self.end(other);
-            }
-        }
-    }
-
-    /// The first token is later than it usually is there: a second node is asked.
-    fn late(&mut self, task: TaskId) {
-        let request = self.tasks[task].request;
-        let open = self.requests[request].tasks.iter().filter(|task| self.is_open(**task)).count();
-        let server = self.requests[request].server;
-        if !self.is_open(task) || self.tasks[task].first.is_some() || open > 1 {
-            return;
-        }
-        if !self.servers[server].hedges.take() {
-            return;
-        }
-        if let Some((node, candidate)) = self.choose(request) {
-            self.measured.second_attempts += 1;
-            self.send(request, node, candidate.as_ref());
-        }
-    }
-
-    fn done(&mut self, task: TaskId) {
-        if !self.is_open(task) {
-            return;
-        }
-        if self.tasks[task].fate == Fate::BadReceipt {
-            let until = self.instant() + Duration::from_secs(QUARANTINE);
-            return self.fail(task, Outcome::Fault { until });
-        }
-        let request = self.tasks[task].request;
-        let timing = Timing {
-            ttft: Duration::from_micros(
-                self.tasks[task].first.unwrap_or(self.now) - self.tasks[task].sent,
-            ),
-            total: Duration::from_micros(self.now - self.tasks[task].sent),
-            prompt_tokens: self.requests[request].prompt_tokens,
-            output_tokens: self.requests[request].output_tokens,
-            at_once: self.tasks[task].at_once,
-        };
-        self.record(task, Outcome::Verified(Some(timing)));
-        self.requests[request].over = true;
-        self.measured.answered += 1;
-        let seconds = self.seconds_since(self.requests[request].arrived);
-        self.measured.seconds.push(seconds);
-        self.end(task);
-    }
-
-    /// A task ended without an answer: the request goes on at another node.
-    fn fail(&mut self, task: TaskId, outcome: Outcome) {
-        self.record(task, outcome);
-        self.end(task);
-        let request = self.tasks[task].request;
-        let goes_on = self.requests[request].tasks.iter().any(|task| self.is_open(*task));
-        if self.requests[request].over || goes_on {
-            return;
-        }
-        self.requests[request].failures += 1;
-        if self.requests[request].failures < ATTEMPTS {
-            self.dispatch(request);
-        } else {
-            self.give_up(request);
-        }
-    }
-
-    fn record(&mut self, task: TaskId, outcome: Outcome) {
-        let (request, node) = (self.tasks[task].request, self.tasks[task].node);
-        let now = self.instant();
-        let server = &self.servers[self.requests[request].server];
-        if let Some(member) = &server.members[node] {
-            server.fleet.record(member, outcome, now);
-        }
-    }
-
-    /// A task leaves its node.
-    fn end(&mut self, task: TaskId) {
-        let node = self.tasks[task].node;
-        self.tasks[task].in_flight = None;
-        if let Some(started) = self.tasks[task].started {
-            let used = self.seconds_since(started);
-            self.nodes[node].used_seconds += used;
-        }
-        self.nodes[node].work.remove(task);
-        self.start_next(node);
-        self.call_next(self.requests[self.tasks[task].request].server);
-    }
-
     /// A request waits: in line at our servers, else it just asks again.
     fn wait(&mut self, request: RequestId) {
         if self.requests[request].over || self.requests[request].place.is_some() {
@@ -568,7 +381,6 @@ impl<'a> World<'a> {
 
     fn unlink(&mut self, node: NodeId) {
         self.after(BROKEN, Event::Link(node));
-        self.nodes[node].linked = false;
         let tasks: Vec<_> = {
             let work = &self.nodes[node].work;
             work.running.iter().chain(&work.waiting).copied().collect()
@@ -588,63 +400,12 @@ impl<'a> World<'a> {
     fn link(&mut self, node: NodeId) {
         let when = self.fates.random_range(0.0..f64::from(self.setting.seconds));
         self.after(when, Event::Unlink(node));
-        self.nodes[node].linked = true;
         let now = self.instant();
         for server in &mut self.servers {
             let member = server.fleet.link(new_member(node, &self.nodes[node].truth), now);
             server.members[node] = Some(member);
         }
     }
-}
-
-impl Server {
-    fn new(setting: &Setting, origin: Instant) -> Self {
-        let bounds = Bounds { min_stake: Octas(LEAST_STAKE), exposure_milli: 500 };
-        let fleet = Fleet::new(Rules { bounds, weights: Weights::default() }, origin);
-        let nodes = setting.nodes.iter().enumerate();
-        let link = |(node, truth)| Some(fleet.link(new_member(node, truth), origin));
-        Self {
-            members: nodes.map(link).collect(),
-            fleet,
-            hedges: HedgeBudget::default(),
-            line: WaitingLine::new(1024),
-            waiting: HashMap::new(),
-            turn: 0,
-        }
-    }
-}
-
-fn new_member(node: NodeId, truth: &Truth) -> NewMember {
-    let price = Price { prompt: Octas(truth.price), output: Octas(truth.price) };
-    let offer = ModelOffer {
-        id: MODEL.into(),
-        revision: Hash([1; 32]),
-        context_length: 8_192,
-        price,
-        kind: ModelKind::Chat,
-        features: vec![Feature::TokenIds],
-    };
-    NewMember {
-        key: key_of(node),
-        operator: Address(key_of(node).0),
-        stake: Octas(truth.stake),
-        slots: truth.claimed_slots,
-        queue: truth.queue,
-        region: String::new(),
-        gpus: Vec::new(),
-        offers: vec![offer],
-    }
-}
-
-fn key_of(node: NodeId) -> PublicKey {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&u64::try_from(node).unwrap_or(u64::MAX).to_be_bytes());
-    PublicKey(key)
-}
-
-fn node_of(key: &PublicKey) -> NodeId {
-    let number = key.0.first_chunk().copied().map_or(0, u64::from_be_bytes);
-    usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn microseconds(seconds: f64) -> Time {
