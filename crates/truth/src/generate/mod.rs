@@ -76,6 +76,8 @@ pub struct Generator {
     vouchers: HashMap<Vec<u8>, (Vec<u8>, Voucher)>,
     /// By signature: the secret key and what it signed.
     invites: HashMap<Vec<u8>, (Vec<u8>, Invite)>,
+    /// Of invites: the pool and the nonce.
+    nonces: Vec<(Address, Vec<u8>)>,
     /// By commitment.
     commitments: HashMap<Vec<u8>, Opinion>,
 }
@@ -108,6 +110,7 @@ impl Generator {
             opinions: HashMap::new(),
             vouchers: HashMap::new(),
             invites: HashMap::new(),
+            nonces: Vec::new(),
             commitments: HashMap::new(),
         };
         generator.prelude = network::prelude(&mut generator);

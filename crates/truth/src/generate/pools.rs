@@ -117,11 +117,16 @@ fn join_pool(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let (operator, node) = newcomer(generator, books, at)?;
     let has_key = |actor: &&Actor| actor.public_key() == pool.terms.invite_key;
     let inviter = generator.cast.sessions.iter().find(has_key)?.clone();
-    // A nonce that was used must not work again.
+    // A nonce that was used must not work again. The chain is not asked which those are.
     let nonce = match generator.random.once_in(20) {
-        true => books.pools.nonces.iter().find(|(of, _)| *of == at)?.1.clone(),
+        true => {
+            let of_pool = generator.nonces.iter().filter(|(of, _)| *of == at);
+            let known: Vec<Vec<u8>> = of_pool.map(|(_, nonce)| nonce.clone()).collect();
+            generator.random.pick(&known)?.clone()
+        }
         false => generator.id(),
     };
+    generator.nonces.push((at, nonce.clone()));
     let expires_seconds = generator.seconds + generator.random.between(1, 2 * DAY);
     let invite = Invite {
         chain_id: CHAIN_ID,
