@@ -3,7 +3,7 @@
 
 use crate::router_url::RouterUrl;
 use cactus_protocol::{Address, Octas};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{fmt::Display, path::PathBuf, str::FromStr};
 
@@ -88,8 +88,9 @@ pub struct Settings {
     /// A routing server, for example wss://router.example; may be repeated
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_ROUTER")]
     pub router: Option<Vec<RouterUrl>>,
-    /// A model directory (its name is the model's id) or, with --engine-url, the model's id there;
-    /// may be repeated
+    /// A model directory (its name is the model's id), a GGUF file, an id on a Hugging Face hub
+    /// (owner/name or owner/name@revision), a short name (minilm, qwen3-0.6b, qwen2.5-7b,
+    /// llama3.1-8b, mistral-7b) or, with --engine-url, the model's id there; may be repeated
     #[arg(long, value_name = "MODEL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_MODEL")]
     pub model: Option<Vec<String>>,
     /// Sell an engine with the OpenAI API (vLLM, SGLang, TGI, llama.cpp) instead of computing
@@ -102,6 +103,19 @@ pub struct Settings {
     /// Prompt and output together in tokens, when the engine does not say or is to serve less
     #[arg(long, value_name = "TOKENS", env = "CACTUS_ORCHESTRATOR_ENGINE_CONTEXT")]
     pub engine_context: Option<u32>,
+    /// The hub of models; without one, only what is in its cache is served
+    #[arg(long, value_name = "URL", env = "HF_ENDPOINT")]
+    pub hub_url: Option<String>,
+    /// Where models of the hub are kept, in hub/ [default: ~/.cache/huggingface]
+    #[arg(long, value_name = "DIR", env = "HF_HOME")]
+    pub hub_home: Option<PathBuf>,
+    /// The hub's token, on one line [default: token in the hub's home, if it is there]
+    #[arg(long, value_name = "FILE", env = "HF_TOKEN_PATH")]
+    pub hub_token_file: Option<PathBuf>,
+    /// Ask no hub: serve what is in the cache
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(value_parser = BoolishValueParser::new(), env = "HF_HUB_OFFLINE")]
+    pub offline: Option<bool>,
     /// The chain's REST API [default: http://127.0.0.1:8788/v1]
     #[arg(long, value_name = "URL", env = "CACTUS_ORCHESTRATOR_CHAIN_URL")]
     pub chain_url: Option<String>,
@@ -204,6 +218,10 @@ impl Settings {
             engine_url: self.engine_url.or(below.engine_url),
             engine_key_file: self.engine_key_file.or(below.engine_key_file),
             engine_context: self.engine_context.or(below.engine_context),
+            hub_url: self.hub_url.or(below.hub_url),
+            hub_home: self.hub_home.or(below.hub_home),
+            hub_token_file: self.hub_token_file.or(below.hub_token_file),
+            offline: self.offline.or(below.offline),
             chain_url: self.chain_url.or(below.chain_url),
             faucet_url: self.faucet_url.or(below.faucet_url),
             contract: self.contract.or(below.contract),

@@ -6,10 +6,12 @@ use crate::{
     earnings,
     enrollment::{self, EnrollError, Wanted},
     hardware::Hardware,
+    hub::{Hub, HubConfig},
     link::{Link, ServerCheck, ServerDoubt},
+    named::named,
     remote::{RemoteConfig, RemoteModel},
     shelf::{ServedModel, Shelf},
-    source::{EngineSource, Source},
+    source::{EngineSource, LocalModel, Source},
     worker::{GpuReading, Identity, Worker},
 };
 use anyhow::Context;
@@ -21,7 +23,7 @@ use cactus_ledger::{ConnectError, Ledger};
 use cactus_protocol::{Address, PublicKey, Scope};
 use std::{
     collections::{BTreeSet, HashSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -45,7 +47,7 @@ const CHAIN_PAUSE: Duration = Duration::from_secs(2);
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let engines = TaskTracker::new();
     let models = match &config.source {
-        Source::Local(directories) => local_models(&config, directories).await?,
+        Source::Local(models) => local_models(&config, models, &shutdown).await?,
         Source::Engine(engine) => remote_models(&config, engine, &engines, &shutdown).await?,
     };
     let orchestrator = Orchestrator::start(config, models, shutdown).await?;
@@ -57,11 +59,21 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 
 async fn local_models(
     config: &Config,
-    directories: &[PathBuf],
+    sources: &[LocalModel],
+    shutdown: &CancellationToken,
 ) -> anyhow::Result<Vec<ServedModel>> {
     let mut models = Vec::new();
-    for folder in directories {
-        models.push(load(config, folder).await?);
+    for source in sources {
+        models.push(match source {
+            LocalModel::Directory(folder) => load(config, folder).await?,
+            LocalModel::Hub(model, hub) => {
+                let hub = Hub::new(HubConfig::clone(hub))?;
+                let fetched = shutdown.run_until_cancelled(hub.fetch(model)).await;
+                let folder = fetched.context("stopped during a download")?;
+                let folder = folder.with_context(|| format!("cannot get {model}"))?;
+                named(model.id(), load(config, &folder).await?)
+            }
+        });
     }
     Ok(models)
 }

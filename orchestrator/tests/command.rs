@@ -95,10 +95,34 @@ fn wrong_settings_end_with_code_2_and_name_the_flag() {
     check(&with(&["--engine-context", "100"]), "needs --engine-url");
     check(&with(&["--engine-url", "127.0.0.1:8000"]), "--engine-url");
     check(&with(&["--engine-url", "ftp://x/v1"]), "must start with http");
-    check(&with(&["--engine-url", "http://me:secret@x/v1"]), "--engine-key-file");
+    check(&with(&["--engine-url", "http://me:secret@x/v1"]), "must not hold a password");
+    let on_hub = ["check", "--router", "ws://127.0.0.1:1", "--model", "owner/name"];
+    check(&[&on_hub[..], &["--hub-url", "hub.example"]].concat(), "--hub-url");
+    check(&[&on_hub[..], &["--offline", "perhaps"]].concat(), "--offline");
     let engine = ["--engine-url", "http://127.0.0.1:1/v1"];
     check(&with(&[&engine[..], &["--engine-context", "1"]].concat()), "--engine-context");
     check(&with(&[&engine[..], &["--engine-key-file", "absent"]].concat()), "absent");
+}
+
+#[test]
+fn ids_and_short_names_of_a_hub_are_told_from_directories() {
+    let home = tempfile::tempdir().unwrap();
+    let models = ["--model", "owner/name@v1", "--model", "minilm", "--model", "./owner/name"];
+    let environment = [("HF_HUB_OFFLINE", "1"), ("HF_TOKEN", "hf_very_secret")];
+    let summary = summary(home.path(), &models, &environment);
+    let names = ["m", "owner/name@v1", "sentence-transformers/all-MiniLM-L6-v2@main"];
+    assert_eq!(summary["models"].as_array().unwrap()[..3], names);
+    assert_eq!(summary["models"][3], "./owner/name");
+    assert!(!summary.to_string().contains("secret"));
+}
+
+#[test]
+fn a_model_of_a_hub_that_may_not_be_asked_is_reported() {
+    let home = tempfile::tempdir().unwrap();
+    let flags = ["--router", "ws://127.0.0.1:1", "--model", "owner/name", "--offline"];
+    let output = cactus(home.path(), &flags, &[]);
+    assert_eq!(output.code, Some(1), "{}", output.err);
+    assert!(output.err.contains("not in the cache"), "{}", output.err);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 use cactus_protocol::{
     Address, ChatRequest, EmbedRequest, FinishReason, Hash, NodeFrame, Octas, Price, Prompt,
     ResponseFormat, SecretKey, ServerFrame, TaskId, Work,
-    frame::{Failure, Task},
+    frame::{Delta, Failure, Task},
 };
 use std::sync::atomic::Ordering;
 use support::{FakeRouter, Node, PRICE, SERVER, Setup, asking, task};
@@ -48,6 +48,22 @@ async fn a_receipt_covers_exactly_what_was_asked_and_delivered() {
     assert_eq!(receipt.evidence_root, Hash::default());
     assert!(receipt.ttft_ms <= receipt.total_ms);
     assert_eq!(node.worker.totals().output_tokens(), 5);
+}
+
+#[tokio::test]
+async fn log_probabilities_come_with_their_tokens_when_asked_for() {
+    let router = FakeRouter::bind().await;
+    let _node = Node::start(Setup::default(), &[&router]);
+    let mut link = router.open().await;
+    link.send_task(asking(1, "say 3", |request| request.logprobs = Some(1))).await;
+    let mut read = vec![];
+    while read.iter().map(|delta: &Delta| delta.token_ids.len()).sum::<usize>() < 3 {
+        read.push(link.next_delta().await);
+    }
+    assert!(read.iter().all(|delta| delta.is_well_formed(Some(1))));
+    let first = &read[0].logprobs[0];
+    assert_eq!((first.logprob_micro, first.top[0].token_id), (-250_000, 0));
+    link.answer_after(TaskId([1; 32]), read).await;
 }
 
 #[tokio::test]

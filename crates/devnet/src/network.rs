@@ -8,7 +8,7 @@ use crate::{
 use anyhow::{Context, Result};
 use cactus_ledger::{Call, Ledger, LedgerConfig, key_file};
 use cactus_localnet::{CONTRACT_ADDRESS, LOCALNET_CHAIN_ID, Localnet, LocalnetConfig};
-use cactus_orchestrator::{Config as OrchestratorConfig, Source, Timing};
+use cactus_orchestrator::{Config as OrchestratorConfig, LocalModel, Source, Timing};
 use cactus_protocol::{Address, Octas, SecretKey};
 use cactus_routing_server::Config as RouterConfig;
 use serde::Deserialize;
@@ -195,7 +195,7 @@ impl Network {
         let address = operator_key.address();
         let config = OrchestratorConfig {
             routers: vec![self.router_url.parse()?],
-            source: Source::Local(vec![model.to_owned()]),
+            source: Source::Local(vec![LocalModel::Directory(model.to_owned())]),
             price: plan.price,
             stake: plan.stake,
             slots: plan.slots,

@@ -4,11 +4,13 @@
 #![allow(clippy::unwrap_used, reason = "what a test sets up itself cannot fail quietly")]
 
 mod engine;
+mod hub;
 mod model;
 mod router;
 mod vectors;
 
 pub use engine::{FakeEngine, Manner};
+pub use hub::{COMMIT, FakeHub, Mishap};
 pub use model::ScriptedModel;
 pub use router::{FakeLink, FakeRouter, SCOPE, SERVER, challenge, welcome};
 pub use vectors::{ScriptedVectors, vector};

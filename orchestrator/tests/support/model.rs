@@ -3,6 +3,7 @@
 
 use cactus_inference::{
     FinishReason, GenerateError, GenerateEvent, GenerateRequest, Load, Overloaded, Prompt,
+    TokenLogprob, TokenLogprobs,
 };
 use cactus_orchestrator::TextModel;
 use cactus_protocol::{Feature, Hash};
@@ -85,6 +86,7 @@ impl TextModel for ScriptedModel {
             cancel,
             releases: Arc::clone(&self.releases),
             produced: Arc::clone(&self.produced),
+            wants_logprobs: request.logprobs.is_some(),
         };
         let active = Arc::clone(&self.active);
         tokio::spawn(async move {
@@ -102,11 +104,18 @@ struct Sequence {
     cancel: CancellationToken,
     releases: Arc<Semaphore>,
     produced: Arc<AtomicUsize>,
+    wants_logprobs: bool,
 }
 
 type Told = Result<(), mpsc::error::SendError<GenerateEvent>>;
 
 impl Sequence {
+    fn logprobs(&self, token_id: u32) -> Vec<TokenLogprobs> {
+        let chosen = TokenLogprob { token_id, bytes: b"x".to_vec(), logprob: -0.25 };
+        let one = TokenLogprobs { top: vec![chosen.clone()], chosen };
+        if self.wants_logprobs { vec![one] } else { vec![] }
+    }
+
     async fn run(&self, script: &str) -> Told {
         let (verb, count) = script.split_once(' ').unwrap_or((script, "1"));
         let count: u32 = count.parse().expect("the script counts tokens");
@@ -126,7 +135,7 @@ impl Sequence {
             let delta = GenerateEvent::Delta {
                 text: format!("é{index} "),
                 token_ids: vec![index],
-                logprobs: Vec::new(),
+                logprobs: self.logprobs(index),
             };
             self.events.send(delta).await?;
         }
