@@ -19,11 +19,12 @@ fn hub(cache: &Path, url: Option<&str>) -> Hub {
         ..HubLimits::default()
     };
     let cache = cache.to_owned();
-    Hub::new(HubConfig { url: url.map(str::to_owned), token: None, cache, limits }).unwrap()
+    Hub::new(HubConfig { url: url.map(str::to_owned), token: None, cache, limits })
+        .expect("a client can be made")
 }
 
 fn model() -> ModelReference {
-    "owner/name".parse().unwrap()
+    "owner/name".parse().expect("an id")
 }
 
 async fn fetch(cache: &Path, server: &FakeHub) -> Result<PathBuf, HubError> {
