@@ -4,7 +4,7 @@ module cactus::accuser {
     use std::error;
     use std::signer;
     use aptos_framework::timestamp;
-    use cactus::config;
+    use cactus::parameters;
     use cactus::pricing;
 
     //
@@ -37,7 +37,7 @@ module cactus::accuser {
     /// What an accuser puts up, in octas, for a case that holds back `quarantined` octas:
     /// `max(accuser_bond, quarantined * accuser_bond_bps / 10000)`.
     public fun bond_for(quarantined: u64): u64 {
-        let (least, share) = (config::accuser_bond(), pricing::share(quarantined, config::accuser_bond_bps()));
+        let (least, share) = (parameters::accuser_bond(), pricing::share(quarantined, parameters::accuser_bond_bps()));
         if (share > least) share else least
     }
 
@@ -59,6 +59,6 @@ module cactus::accuser {
 
     /// Notes that a case of the accuser came to nothing.
     package fun bar(accuser: address) acquires Accuser {
-        Accuser[accuser].barred_until_seconds = timestamp::now_seconds() + config::accuser_cooldown_seconds();
+        Accuser[accuser].barred_until_seconds = timestamp::now_seconds() + parameters::accuser_cooldown_seconds();
     }
 }

@@ -11,8 +11,10 @@ module cactus::channel {
     use aptos_std::ed25519;
     use aptos_framework::chain_id;
     use aptos_framework::event;
+    use aptos_framework::object;
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::parameters;
     use cactus::reputation;
     use cactus::server_registry;
     use cactus::vault::{Self, Vault};
@@ -108,6 +110,8 @@ module cactus::channel {
         closable_from_seconds: u64,
         expires_seconds: u64,
         close_seconds: u64,
+        /// The metadata of what it pays in; amounts are in that asset's smallest unit.
+        asset: address,
     }
 
     //
@@ -124,6 +128,7 @@ module cactus::channel {
             deposited: u64,
             expires_seconds: u64,
             close_seconds: u64,
+            asset: address,
         }
     }
 
@@ -162,7 +167,7 @@ module cactus::channel {
         if (!exists<Channel>(channel)) {
             return ChannelView {
                 state: STATE_UNKNOWN, payer: @0x0, payee: @0x0, voucher_key: vector[], deposited: 0, settled: 0,
-                closable_from_seconds: 0, expires_seconds: 0, close_seconds: 0,
+                closable_from_seconds: 0, expires_seconds: 0, close_seconds: 0, asset: @0x0,
             }
         };
         let record = &Channel[channel];
@@ -175,6 +180,7 @@ module cactus::channel {
             state, payer: record.payer, payee: record.payee, voucher_key: record.voucher_key,
             deposited: record.deposited, settled: record.settled, closable_from_seconds,
             expires_seconds: record.expires_seconds, close_seconds: record.close_seconds,
+            asset: object::object_address(&record.vault.asset()),
         }
     }
 
@@ -197,7 +203,17 @@ module cactus::channel {
     public entry fun open(
         payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64
     ) {
-        create(payer, payee, voucher_key, amount, expires_seconds);
+        create(payer, payee, voucher_key, amount, expires_seconds, vault::apt());
+    }
+
+    /// `open` in any allowed asset, named by the address of its metadata. All amounts of the channel are in its
+    /// smallest unit. Payments in other assets than APT do not count as an orchestrator's volume.
+    ///
+    /// Aborts as `open` does, and if the asset is not allowed.
+    public entry fun open_in(
+        payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64, asset: address
+    ) {
+        create(payer, payee, voucher_key, amount, expires_seconds, asset);
     }
 
     /// The payer adds `amount` octas of its own.
@@ -307,15 +323,15 @@ module cactus::channel {
     //
 
     fun create(
-        payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64
+        payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64, asset: address
     ): address {
         config::assert_may_open_channel();
         let payer_address = signer::address_of(payer);
         assert!(payee != payer_address && payee != @0x0, error::invalid_argument(EBAD_PAYEE));
         assert!(voucher_key.length() == KEY_BYTES, error::invalid_argument(EBAD_VOUCHER_KEY));
-        let close_seconds = config::channel_close_seconds();
+        let close_seconds = parameters::channel_close_seconds();
         assert_expiry(expires_seconds, timestamp::now_seconds() + close_seconds);
-        let (vault, object) = vault::create_with_signer();
+        let (vault, object) = vault::create_with_signer(asset);
         vault.take_from(payer, amount);
         move_to(&object, Channel::V1 {
             vault, payer: payer_address, payee, voucher_key, deposited: amount, settled: 0, expires_seconds,
@@ -324,7 +340,7 @@ module cactus::channel {
         let channel = signer::address_of(&object);
         event::emit(ChannelOpened::V1 {
             channel, payer: payer_address, payee, voucher_key, deposited: amount,
-            expires_seconds, close_seconds,
+            expires_seconds, close_seconds, asset,
         });
         channel
     }
@@ -344,7 +360,7 @@ module cactus::channel {
     fun assert_expiry(expires_seconds: u64, earliest_seconds: u64) {
         assert!(
             expires_seconds >= earliest_seconds
-                && expires_seconds <= timestamp::now_seconds() + config::max_channel_seconds(),
+                && expires_seconds <= timestamp::now_seconds() + parameters::max_channel_seconds(),
             error::invalid_argument(EBAD_EXPIRY)
         );
     }
@@ -370,7 +386,8 @@ module cactus::channel {
         let octas = settled - record.settled;
         record.settled = settled;
         record.vault.pay(record.payee, octas);
-        if (server_registry::is_authorized(record.payer)) reputation::record_volume(record.payee, octas);
+        let counts = record.vault.is_of_apt() && server_registry::is_authorized(record.payer);
+        if (counts) reputation::record_volume(record.payee, octas);
         event::emit(VoucherRedeemed::V1 {
             channel, payer: record.payer, payee: record.payee, octas, settled, deposited: record.deposited,
         });
@@ -400,7 +417,14 @@ module cactus::channel {
     public fun open_for_test(
         payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64
     ): address {
-        create(payer, payee, voucher_key, amount, expires_seconds)
+        create(payer, payee, voucher_key, amount, expires_seconds, vault::apt())
+    }
+
+    #[test_only]
+    public fun open_in_for_test(
+        payer: &signer, payee: address, voucher_key: vector<u8>, amount: u64, expires_seconds: u64, asset: address
+    ): address {
+        create(payer, payee, voucher_key, amount, expires_seconds, asset)
     }
 
     #[test_only]

@@ -9,8 +9,8 @@ module cactus::client_account {
     use aptos_framework::event;
     use aptos_framework::fungible_asset::FungibleAsset;
     use aptos_framework::timestamp;
-    use cactus::config;
     use cactus::escrow::{Self, BalanceView, Escrow};
+    use cactus::parameters;
     use cactus::task::Task;
 
     //
@@ -127,7 +127,7 @@ module cactus::client_account {
         assert!(amount > 0, error::invalid_argument(EZERO_AMOUNT));
         assert!(amount <= escrow.total(), error::invalid_argument(EINSUFFICIENT_BALANCE));
         let replaced_octas = escrow.requested();
-        let withdraw_from_seconds = timestamp::now_seconds() + config::withdrawal_delay_seconds();
+        let withdraw_from_seconds = timestamp::now_seconds() + parameters::withdrawal_delay_seconds();
         escrow.request(amount, withdraw_from_seconds);
         event::emit(WithdrawalRequested::V1 { client, octas: amount, withdraw_from_seconds, replaced_octas });
     }

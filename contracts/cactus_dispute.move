@@ -15,6 +15,7 @@ module cactus::dispute {
     use cactus::case::{Self, Case, CaseView};
     use cactus::client_account;
     use cactus::config;
+    use cactus::parameters;
     use cactus::payment;
     use cactus::penalty::{Self, Division};
     use cactus::pricing;
@@ -215,7 +216,7 @@ module cactus::dispute {
         assert!(!record.is_appealed(), error::invalid_state(EALREADY_APPEALED));
         assert!(record.may_appeal(), error::invalid_state(ENOT_APPEAL_TIME));
         assert!(record.has_lost(address), error::permission_denied(ENOT_LOSER));
-        let (_, vote_seconds, _) = config::case_seconds();
+        let (_, vote_seconds, _) = parameters::case_seconds();
         let voters = voters(record.accuser(), record.operator(), record.client());
         let ballot = ballot::open(voters, timestamp::now_seconds(), vote_seconds);
         let (commit_from_seconds, commit_until_seconds, reveal_until_seconds) = ballot.times();
@@ -270,11 +271,11 @@ module cactus::dispute {
         accuser::admit(accuser);
         assert_its_task(operator, client, task_id);
         use_evidence(operator, evidence_hash);
-        let quarantined = pricing::share(stake::total(operator), config::case_slash_bps());
+        let quarantined = pricing::share(stake::total(operator), parameters::case_slash_bps());
         assert!(quarantined > 0, error::invalid_state(ENOTHING_AT_STAKE));
         stake::quarantine(operator, quarantined);
 
-        let (response_seconds, vote_seconds, appeal_seconds) = config::case_seconds();
+        let (response_seconds, vote_seconds, appeal_seconds) = parameters::case_seconds();
         let commit_from_seconds = timestamp::now_seconds() + response_seconds;
         let voters = voters(address, operator, client);
         assert!(!voters.is_empty(), error::invalid_state(ENO_VOTERS));
@@ -282,7 +283,7 @@ module cactus::dispute {
         let (_, commit_until_seconds, reveal_until_seconds) = ballot.times();
         let appeal_until_seconds = reveal_until_seconds + appeal_seconds;
         let bond = accuser::bond_for(quarantined);
-        let (vault, object) = vault::create_with_signer();
+        let (vault, object) = vault::create_with_signer(vault::apt());
         vault.take_from(accuser, bond);
         let parties = case::parties(address, operator, client, task_id);
         let record = case::new(vault, parties, evidence_hash, bond, quarantined, ballot, appeal_until_seconds);

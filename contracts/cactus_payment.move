@@ -16,6 +16,7 @@ module cactus::payment {
     use cactus::config;
     use cactus::delegation;
     use cactus::escrow::BalanceView;
+    use cactus::parameters;
     use cactus::pricing;
     use cactus::server_registry;
     use cactus::settlement;
@@ -220,7 +221,7 @@ module cactus::payment {
         let server = signer::address_of(server);
         server_registry::assert_authorized(server);
         delegation::assert_may_work(orchestrator, &node_public_key);
-        assert!(stake::bonded(orchestrator) >= config::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
+        assert!(stake::bonded(orchestrator) >= parameters::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
         pricing::assert_prices(prompt_price, output_price);
         assert_times(expires_seconds, deadline_seconds);
         let order = Order {
@@ -256,7 +257,7 @@ module cactus::payment {
         assert!(now <= deadline_seconds, error::invalid_state(ETOO_LATE));
         let work = task::report(prompt_tokens, output_tokens, compute_ms, receipt_hash);
         // An early delivery must not shorten the time that the server has.
-        let review_until_seconds = now + config::review_seconds();
+        let review_until_seconds = now + parameters::review_seconds();
         if (review_until_seconds < deadline_seconds) review_until_seconds = deadline_seconds;
         let server = task.server();
         task.deliver(work, review_until_seconds);
@@ -412,7 +413,7 @@ module cactus::payment {
         let now = timestamp::now_seconds();
         assert!(now < expires_seconds, error::invalid_state(EORDER_EXPIRED));
         assert!(
-            deadline_seconds > now && deadline_seconds - now <= config::max_task_seconds(),
+            deadline_seconds > now && deadline_seconds - now <= parameters::max_task_seconds(),
             error::invalid_argument(EBAD_DEADLINE)
         );
     }

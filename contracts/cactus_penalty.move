@@ -7,7 +7,7 @@ module cactus::penalty {
     use aptos_std::table::{Self, Table};
     use aptos_framework::fungible_asset::{Self, FungibleAsset};
     use cactus::client_account;
-    use cactus::config;
+    use cactus::parameters;
     use cactus::pricing;
     use cactus::stake;
     use cactus::treasury;
@@ -98,7 +98,7 @@ module cactus::penalty {
 
     fun pay_bounty(funds: &mut FungibleAsset, accuser: address): u64 {
         if (accuser == @0x0) return 0;
-        let octas = pricing::share(fungible_asset::amount(funds), config::slash_bounty_cap_bps());
+        let octas = pricing::share(fungible_asset::amount(funds), parameters::slash_bounty_cap_bps());
         vault::give(accuser, fungible_asset::extract(funds, octas));
         octas
     }

@@ -14,6 +14,7 @@ module cactus::pool {
     use cactus::config;
     use cactus::invite::{Self, Invites};
     use cactus::member::{Self, Member, MemberView};
+    use cactus::parameters;
     use cactus::pool_terms::{Self, Terms};
     use cactus::registry;
     use cactus::stake;
@@ -243,7 +244,7 @@ module cactus::pool {
         let operator = signer::address_of(operator);
         registry::assert_whitelisted(operator);
         registry::assert_validated(operator, &node_public_key);
-        assert!(stake::bonded(operator) >= config::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
+        assert!(stake::bonded(operator) >= parameters::min_stake(), error::invalid_state(ESTAKE_TOO_SMALL));
         let record = borrow_pool(pool);
         assert_open(record);
         assert_not_banned(record, operator, node_public_key);

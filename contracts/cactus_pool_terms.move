@@ -3,8 +3,8 @@ module cactus::pool_terms {
     use std::error;
     use std::string::String;
     use aptos_framework::timestamp;
-    use cactus::config;
     use cactus::domain;
+    use cactus::parameters;
 
     //
     // Errors
@@ -69,7 +69,7 @@ module cactus::pool_terms {
         );
         let now = timestamp::now_seconds();
         assert!(
-            end_seconds > now && end_seconds - now <= config::max_pool_seconds(),
+            end_seconds > now && end_seconds - now <= parameters::max_pool_seconds(),
             error::invalid_argument(EBAD_END)
         );
         Terms {

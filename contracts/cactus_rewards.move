@@ -8,8 +8,10 @@ module cactus::rewards {
     use std::signer;
     use aptos_std::table::{Self, Table};
     use aptos_framework::event;
+    use aptos_framework::object;
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::parameters;
     use cactus::pool;
     use cactus::reputation;
     use cactus::vault::{Self, Vault};
@@ -75,6 +77,8 @@ module cactus::rewards {
         claim_seconds: u64,
         funded: u64,
         balance: u64,
+        /// The metadata of what it pays in; amounts are in that asset's smallest unit.
+        asset: address,
     }
 
     /// What `account` answers, in octas.
@@ -90,7 +94,7 @@ module cactus::rewards {
 
     #[event]
     enum FundOpened has drop, store {
-        V1 { pool: address, creator: address, time_rate: u64, work_rate: u64, claim_seconds: u64 }
+        V1 { pool: address, creator: address, time_rate: u64, work_rate: u64, claim_seconds: u64, asset: address }
     }
 
     #[event]
@@ -127,12 +131,13 @@ module cactus::rewards {
     /// All about a pool's fund; all zero if there is none.
     public fun fund_of(pool: address): FundView acquires Fund {
         if (!exists<Fund>(pool)) {
-            return FundView { time_rate: 0, work_rate: 0, claim_seconds: 0, funded: 0, balance: 0 }
+            return FundView { time_rate: 0, work_rate: 0, claim_seconds: 0, funded: 0, balance: 0, asset: @0x0 }
         };
         let record = &Fund[pool];
         FundView {
             time_rate: record.time_rate, work_rate: record.work_rate, claim_seconds: record.claim_seconds,
             funded: record.funded, balance: record.vault.balance(),
+            asset: object::object_address(&record.vault.asset()),
         }
     }
 
@@ -158,20 +163,14 @@ module cactus::rewards {
     /// Aborts if pools are paused, there is no such pool, the caller is not its creator, it is not pending or has a
     /// fund, a rate is above 10^18, or both are zero.
     public entry fun open(creator: &signer, pool: address, time_rate: u64, work_rate: u64) {
-        config::assert_may_pool();
-        assert!(
-            time_rate <= MAX_RATE && work_rate <= MAX_RATE && (time_rate > 0 || work_rate > 0),
-            error::invalid_argument(EBAD_RATE)
-        );
-        let object = &pool::signer_while_pending(creator, pool);
-        assert!(!exists<Fund>(pool), error::already_exists(EFUND_EXISTS));
-        let claim_seconds = config::reward_claim_seconds();
-        move_to(object, Fund::V1 {
-            vault: vault::create(), time_rate, work_rate, claim_seconds, funded: 0, accounts: table::new(),
-        });
-        event::emit(FundOpened::V1 {
-            pool, creator: signer::address_of(creator), time_rate, work_rate, claim_seconds,
-        });
+        create(creator, pool, time_rate, work_rate, vault::apt());
+    }
+
+    /// `open` for rewards in any allowed asset, named by the address of its metadata; rates are per its smallest unit.
+    ///
+    /// Aborts as `open` does, and if the asset is not allowed.
+    public entry fun open_in(creator: &signer, pool: address, time_rate: u64, work_rate: u64, asset: address) {
+        create(creator, pool, time_rate, work_rate, asset);
     }
 
     /// Anyone puts `amount` octas of its own into a pool's fund. What nobody earns goes to the pool's creator in the
@@ -253,6 +252,24 @@ module cactus::rewards {
     inline fun borrow_fund(pool: address): &mut Fund {
         assert!(exists<Fund>(pool), error::not_found(ENO_FUND));
         &mut Fund[pool]
+    }
+
+    fun create(creator: &signer, pool: address, time_rate: u64, work_rate: u64, asset: address) {
+        config::assert_may_pool();
+        assert!(
+            time_rate <= MAX_RATE && work_rate <= MAX_RATE && (time_rate > 0 || work_rate > 0),
+            error::invalid_argument(EBAD_RATE)
+        );
+        let object = &pool::signer_while_pending(creator, pool);
+        assert!(!exists<Fund>(pool), error::already_exists(EFUND_EXISTS));
+        let claim_seconds = parameters::reward_claim_seconds();
+        let (vault, _) = vault::create_with_signer(asset);
+        move_to(object, Fund::V1 {
+            vault, time_rate, work_rate, claim_seconds, funded: 0, accounts: table::new(),
+        });
+        event::emit(FundOpened::V1 {
+            pool, creator: signer::address_of(creator), time_rate, work_rate, claim_seconds, asset,
+        });
     }
 
     fun new_account(): Account { Account { earned_scaled: 0, paid: 0 } }

@@ -6,6 +6,7 @@ module cactus::server_registry {
     use aptos_framework::event;
     use aptos_framework::fungible_asset::FungibleAsset;
     use cactus::config;
+    use cactus::parameters;
     use cactus::treasury;
     use cactus::vault::{Self, Vault};
 
@@ -130,7 +131,7 @@ module cactus::server_registry {
     ) acquires Server {
         config::assert_may_register();
         assert_description(&url, &public_key);
-        assert!(bond >= config::min_server_bond(), error::invalid_argument(EBOND_TOO_SMALL));
+        assert!(bond >= parameters::min_server_bond(), error::invalid_argument(EBOND_TOO_SMALL));
         let address = signer::address_of(server);
         if (!exists<Server>(address)) open(server);
         let record = &mut Server[address];
@@ -176,7 +177,7 @@ module cactus::server_registry {
     public entry fun authorize_server(admin: &signer, server: address) acquires Server {
         config::assert_admin(admin);
         let record = borrow_registered(server);
-        assert!(record.bond >= config::min_server_bond(), error::invalid_state(EBOND_TOO_SMALL));
+        assert!(record.bond >= parameters::min_server_bond(), error::invalid_state(EBOND_TOO_SMALL));
         record.authorized = true;
         event::emit(ServerAuthorizationChanged::V1 { server, authorized: true });
     }

@@ -3,7 +3,7 @@ module cactus::settlement {
     use aptos_framework::event;
     use aptos_framework::fungible_asset;
     use cactus::client_account;
-    use cactus::config;
+    use cactus::parameters;
     use cactus::pricing;
     use cactus::reputation;
     use cactus::server_registry;
@@ -72,7 +72,7 @@ module cactus::settlement {
         let (prompt_tokens, output_tokens, compute_ms, receipt_hash) = work.unpack();
         let (server, orchestrator, lock) = (task.server(), task.orchestrator(), task.lock());
         let (prompt_price, output_price) = task.prices();
-        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = config::settlement_bps();
+        let (server_fee_bps, treasury_fee_bps, quality_floor_bps) = parameters::settlement_bps();
         let quality_bps = reputation::quality_of(orchestrator, quality_floor_bps);
         let charge = pricing::charge(prompt_tokens, output_tokens, prompt_price, output_price, quality_bps, lock);
         let server_fee_octas = pricing::share(charge, server_fee_bps);

@@ -9,6 +9,7 @@ module cactus::stake {
     use aptos_framework::fungible_asset::FungibleAsset;
     use aptos_framework::timestamp;
     use cactus::config;
+    use cactus::parameters;
     use cactus::vault::{Self, Vault};
 
     //
@@ -165,7 +166,7 @@ module cactus::stake {
             stake.unbonding.length() < MAX_UNBONDING,
             error::resource_exhausted(ETOO_MANY_UNBONDING)
         );
-        let unlock_seconds = timestamp::now_seconds() + config::unbonding_seconds();
+        let unlock_seconds = timestamp::now_seconds() + parameters::unbonding_seconds();
         stake.bonded -= amount;
         stake.unbonding.push_back(Unbonding { octas: amount, unlock_seconds });
         event::emit(UnbondingBegun::V1 { operator, octas: amount, unlock_seconds, bonded: stake.bonded });

@@ -176,6 +176,9 @@ pub struct ChatArgs {
 }
 
 #[derive(Debug, Clone, Flags)]
+#[command(
+    override_usage = "cactus withdraw <AMOUNT> [--wait]\n       cactus withdraw --claim | --cancel"
+)]
 #[command(after_help = "\
 Examples:
   cactus withdraw 1.5           ask for 1.5 APT; says when to come back

@@ -183,7 +183,7 @@ module cactus::accusation_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_commits() {
         let setting = court::start();
         world::wait(DAY);
@@ -191,7 +191,7 @@ module cactus::accusation_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_reveals() {
         let setting = court::start();
         world::wait(DAY);

@@ -2,8 +2,8 @@
 /// What accusing costs whoever accuses for nothing: no one holds back another's stake cheaply.
 module cactus::accuser_tests {
     use cactus::accuser;
-    use cactus::config;
     use cactus::court;
+    use cactus::parameters;
     use cactus::stake;
     use cactus::world;
 
@@ -75,7 +75,7 @@ module cactus::accuser_tests {
     #[test]
     fun parameters_may_waive_the_pause() {
         let setting = court::start_without_case();
-        config::set_for_test(b"accuser_cooldown_seconds", 0);
+        parameters::set_for_test(b"accuser_cooldown_seconds", 0);
         let setting = court::with_case(&setting, court::accuse(&setting, ACCUSER, 5));
         world::wait(3 * DAY);
         court::finalize(&setting);

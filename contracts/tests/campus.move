@@ -25,20 +25,26 @@ module cactus::campus {
     /// A pending pool for two nodes: lock window an hour, end in ten days, 1,000 units per work at most. It pays one
     /// and a half octas per second and a quarter per unit.
     public fun pending(): Campus {
+        let campus = without_fund();
+        rewards::open(&creator(), campus.pool, 1500000000, 250000000);
+        campus
+    }
+
+    /// The same without a fund.
+    public fun without_fund(): Campus {
         world::start();
         domain::create_domain(&world::admin(), world::text(b"d"), world::text(b"v"), world::text(b"p"));
         world::fund(CREATOR, world::apt());
         let inviter = world::person(0);
         let (text, key) = (world::text(b"text"), world::public_key_of(&inviter));
         let pool = pool::create_for_test(&creator(), 1, text, text, key, 2, 1000, HOUR, world::now() + 10 * DAY);
-        rewards::open(&creator(), pool, 1500000000, 250000000);
         Campus { pool, inviter, node: world::working_operator(OPERATOR) }
     }
 
     /// The same, started, with `octas` in its fund.
     public fun active(octas: u64): Campus {
         let campus = pending();
-        pool::start_pool(&creator(), campus.pool);
+        start(&campus);
         if (octas > 0) rewards::fund(&creator(), campus.pool, octas);
         campus
     }
@@ -49,6 +55,8 @@ module cactus::campus {
         join(&campus, 1);
         campus
     }
+
+    public fun start(campus: &Campus) { pool::start_pool(&creator(), campus.pool) }
 
     public fun creator(): signer { world::sign_as(CREATOR) }
 

@@ -52,7 +52,7 @@ module cactus::channel_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_channel_opens_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 16);
@@ -113,7 +113,7 @@ module cactus::channel_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_money_is_added_during_a_pause() {
         let setting = tollgate::start();
         config::pause(&world::admin(), 16);
@@ -121,7 +121,7 @@ module cactus::channel_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_time_is_added_during_a_pause() {
         let setting = tollgate::start();
         config::pause(&world::admin(), 16);

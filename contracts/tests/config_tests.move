@@ -40,7 +40,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60003, location = cactus::config)]
+    #[expected_failure(abort_code = 0x60001, location = cactus::parameters)]
     fun an_unknown_parameter_has_no_value() {
         world::start();
         value(b"no_such_thing");
@@ -100,7 +100,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x90009, location = cactus::config)]
+    #[expected_failure(abort_code = 0x90005, location = cactus::config)]
     fun there_are_at_most_64_validators() {
         world::start();
         let n: u8 = 0;
@@ -130,7 +130,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x9000b, location = cactus::config)]
+    #[expected_failure(abort_code = 0x90007, location = cactus::config)]
     fun there_are_at_most_64_federators() {
         world::start();
         let n: u8 = 0;
@@ -152,7 +152,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30006, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::parameters)]
     fun a_parameter_does_not_change_before_its_delay() {
         world::start();
         config::queue_param(&world::admin(), world::text(b"server_fee_bps"), 700);
@@ -161,7 +161,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30006, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::parameters)]
     fun queueing_again_starts_the_delay_anew() {
         world::start();
         config::queue_param(&world::admin(), world::text(b"server_fee_bps"), 700);
@@ -171,7 +171,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x60005, location = cactus::config)]
+    #[expected_failure(abort_code = 0x60003, location = cactus::parameters)]
     fun a_change_is_applied_once() {
         world::start();
         config::queue_param(&world::admin(), world::text(b"server_fee_bps"), 700);
@@ -188,14 +188,14 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x20004, location = cactus::config)]
+    #[expected_failure(abort_code = 0x20002, location = cactus::parameters)]
     fun fees_cannot_exceed_their_bound() {
         world::start();
         config::queue_param(&world::admin(), world::text(b"server_fee_bps"), 2001);
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x20004, location = cactus::config)]
+    #[expected_failure(abort_code = 0x20002, location = cactus::parameters)]
     fun the_delay_cannot_be_taken_away() {
         world::start();
         config::queue_param(&world::admin(), world::text(b"parameter_delay_seconds"), 3599);
@@ -226,7 +226,7 @@ module cactus::config_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x10007, location = cactus::config)]
+    #[expected_failure(abort_code = 0x10003, location = cactus::config)]
     fun an_unknown_pause_bit_is_refused() {
         world::start();
         config::pause(&world::admin(), 1024);

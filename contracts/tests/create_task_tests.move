@@ -356,7 +356,7 @@ module cactus::create_task_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_task_is_created_during_a_pause() {
         let r = start();
         config::pause(&world::admin(), 2);

@@ -106,7 +106,7 @@ module cactus::delegation_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_delegate_is_added_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 4);

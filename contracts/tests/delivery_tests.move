@@ -6,6 +6,7 @@ module cactus::delivery_tests {
     use cactus::court;
     use cactus::dispute;
     use cactus::escrow;
+    use cactus::parameters;
     use cactus::payment;
     use cactus::reputation;
     use cactus::server_registry;
@@ -177,7 +178,7 @@ module cactus::delivery_tests {
     #[test]
     fun an_early_delivery_leaves_the_server_its_time() {
         let client = assigned();
-        config::set_for_test(b"review_seconds", 300);
+        parameters::set_for_test(b"review_seconds", 300);
         deliver(&client);
         world::wait(DEADLINE);
         complete(&client);
@@ -392,7 +393,7 @@ module cactus::delivery_tests {
     #[expected_failure(abort_code = 0x30009, location = cactus::dispute)]
     fun a_closed_case_holds_no_task() {
         let client = before_a_court();
-        config::set_for_test(b"review_seconds", 604800);
+        parameters::set_for_test(b"review_seconds", 604800);
         let case = accuse(&client, ACCUSER);
         world::wait(3 * DAY);
         finalize(case);

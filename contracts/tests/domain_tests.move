@@ -41,7 +41,7 @@ module cactus::domain_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_domain_is_created_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 32);
@@ -49,14 +49,14 @@ module cactus::domain_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000c, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50008, location = cactus::config)]
     fun only_a_federator_creates_a_domain() {
         world::start();
         domain::create_domain(&world::sign_as(@0x99), world::text(b"a"), world::text(b"b"), world::text(b"c"));
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000c, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50008, location = cactus::config)]
     fun only_a_federator_updates_a_domain() {
         world::start();
         create(b"inference");

@@ -122,7 +122,7 @@ module cactus::payment_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_deposit_is_taken_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 1);

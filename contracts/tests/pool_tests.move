@@ -63,7 +63,7 @@ module cactus::pool_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_pool_is_created_during_a_pause() {
         campus::pending();
         config::pause(&world::admin(), 32);
@@ -134,7 +134,7 @@ module cactus::pool_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_pool_starts_during_a_pause() {
         let campus = campus::pending();
         config::pause(&world::admin(), 32);
@@ -250,7 +250,7 @@ module cactus::pool_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun nobody_joins_during_a_pause() {
         let campus = campus::active(0);
         config::pause(&world::admin(), 32);

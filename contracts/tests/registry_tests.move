@@ -63,7 +63,7 @@ module cactus::registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_operator_registers_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 4);
@@ -89,7 +89,7 @@ module cactus::registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_node_joins_during_a_pause() {
         start_registered();
         config::pause(&world::admin(), 4);
@@ -235,7 +235,7 @@ module cactus::registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun an_operator_does_not_whitelist_itself() {
         start_registered();
         registry::whitelist(&operator(), OPERATOR, true);
@@ -249,7 +249,7 @@ module cactus::registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_validates() {
         start_registered();
         let key = world::add_node(OPERATOR);
@@ -257,7 +257,7 @@ module cactus::registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_invalidates() {
         start_registered();
         let key = world::add_node(OPERATOR);

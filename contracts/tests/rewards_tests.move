@@ -232,7 +232,7 @@ module cactus::rewards_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_declares_a_fraud() {
         let campus = campus::joined(0);
         campus::submit(&campus, 1, 100);
@@ -240,7 +240,7 @@ module cactus::rewards_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x5000a, location = cactus::config)]
+    #[expected_failure(abort_code = 0x50006, location = cactus::config)]
     fun only_a_validator_declares_work_worthless() {
         let campus = campus::joined(0);
         campus::submit(&campus, 1, 100);
@@ -347,7 +347,7 @@ module cactus::rewards_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_fund_opens_during_a_pause() {
         let campus = campus::pending();
         config::pause(&world::admin(), 32);
@@ -355,7 +355,7 @@ module cactus::rewards_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_fund_grows_during_a_pause() {
         let campus = campus::active(0);
         config::pause(&world::admin(), 32);

@@ -81,7 +81,7 @@ module cactus::server_registry_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_server_registers_during_a_pause() {
         world::start();
         config::pause(&world::admin(), 4);

@@ -51,7 +51,7 @@ module cactus::stake_tests {
     }
 
     #[test]
-    #[expected_failure(abort_code = 0x30008, location = cactus::config)]
+    #[expected_failure(abort_code = 0x30004, location = cactus::config)]
     fun no_bond_is_taken_during_a_pause() {
         world::start();
         world::fund(OPERATOR, 1000);

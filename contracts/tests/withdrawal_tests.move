@@ -3,6 +3,7 @@
 module cactus::withdrawal_tests {
     use cactus::config;
     use cactus::escrow;
+    use cactus::parameters;
     use cactus::payment;
     use cactus::world::{Self, Person};
 
@@ -154,7 +155,7 @@ module cactus::withdrawal_tests {
     fun a_longer_delay_does_not_reach_a_request_that_was_made() {
         let client = start();
         request(&client, 400);
-        config::set_for_test(b"withdrawal_delay_seconds", 86400);
+        parameters::set_for_test(b"withdrawal_delay_seconds", 86400);
         world::wait(DELAY);
         claim(&client);
         check(&client, 600, 0, 0);

@@ -16,6 +16,7 @@ module cactus::world {
     use cactus::domain;
     use cactus::penalty;
     use cactus::escrow;
+    use cactus::parameters;
     use cactus::payment;
     use cactus::registry;
     use cactus::server_registry;
@@ -59,6 +60,7 @@ module cactus::world {
     public fun start() {
         genesis::initialize_for_test(CHAIN_ID);
         timestamp::update_global_time_for_test_secs(NOW);
+        parameters::init_for_test(&admin());
         config::init_for_test(&admin());
         treasury::init_for_test(&admin());
         penalty::init_for_test(&admin());

@@ -191,7 +191,8 @@ class World:
         return self.cactus("admin", "show", account)
 
     def deposit(self):
-        return self.cactus("balance")["deposit"]
+        deposit = self.cactus("balance")["deposit"]
+        return {"available": deposit["available"], "locked": deposit["locked"]}
 
     def books(self):
         """What the client and the operators own, and how many tasks were paid for."""

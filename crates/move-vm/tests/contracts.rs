@@ -245,3 +245,106 @@ fn settlements_run_at_more_than_the_rate_the_chain_promises() {
     println!("create_task {:.0}/s, complete_task {:.0}/s", rate(creating), rate(completing));
     assert!(rate(completing) > 500.0);
 }
+
+/// Each way in which a task can change on the chain, and who may change it when:
+/// `state time call -> next`. The server's own states are held to the same table.
+const TASK_STATES: &str = include_str!("../../protocol/tests/task_states.txt");
+
+const DEADLINE_SECONDS: u64 = 500;
+const REVIEW_SECONDS: u64 = 3_600;
+
+/// The contract's codes, as `payment::task` shows them.
+fn state_code(name: &str) -> u8 {
+    let names = ["unknown", "assigned", "settled", "refunded", "delivered", "disputed"];
+    u8::try_from(names.iter().position(|known| *known == name).unwrap()).unwrap()
+}
+
+fn state_of_task(world: &World) -> u8 {
+    let arguments = vec![bcs(&client()), bcs(&vec![1u8; 32])];
+    world.call(&cactus("payment::task"), vec![], arguments).unwrap()[0].1[0]
+}
+
+fn pass_time_until(world: &mut World, seconds: u64) {
+    world.system("0x1::timestamp::update_global_time", vec![bcs(&(seconds * 1_000_000))]).unwrap();
+}
+
+/// Opens a case about the task by its server; a delivered task is then held.
+fn accuse(world: &mut World) -> Result<Effects, VmStatus> {
+    let arguments = vec![bcs(&OPERATOR), bcs(&client()), bcs(&vec![1u8; 32]), bcs(&vec![6u8; 32])];
+    world.entry(&[SERVER], &cactus("dispute::accuse"), arguments)
+}
+
+fn change(world: &mut World, call: &str) -> Result<Effects, VmStatus> {
+    let task = || vec![bcs(&client()), bcs(&vec![1u8; 32])];
+    let work = || [1_000u64, 2_000, 300].iter().map(bcs).chain([bcs(&vec![3u8; 32])]);
+    let (signer, function, arguments): (_, _, Vec<Vec<u8>>) = match call {
+        "deliver" => {
+            (OPERATOR, "payment::deliver_task", task().into_iter().chain(work()).collect())
+        }
+        "complete" => {
+            (SERVER, "payment::complete_task", task().into_iter().chain(work()).collect())
+        }
+        "fail" => (SERVER, "payment::fail_task", [task(), vec![bcs(&3u8)]].concat()),
+        "refund_expired" => (client(), "payment::refund_expired", task()),
+        "release_expired" => (client(), "payment::release_expired", task()),
+        "accuse" => return accuse(world),
+        other => panic!("no call is named {other}"),
+    };
+    world.entry(&[signer], &cactus(function), arguments)
+}
+
+/// A task in this state, at a time within or past what bounds it there.
+fn task_in(state: &str, time: &str) -> World {
+    let mut world = network();
+    create_task(&mut world, 1, 4 * APT).unwrap();
+    let steps: &[&str] = match state {
+        "assigned" => &[],
+        "delivered" => &["deliver"],
+        "disputed" => &["deliver", "accuse"],
+        "settled" => &["complete"],
+        "refunded" => &["fail"],
+        other => panic!("no state is named {other}"),
+    };
+    for step in steps {
+        change(&mut world, step).unwrap_or_else(|status| panic!("{step}: {status}"));
+    }
+    assert_eq!(state_of_task(&world), state_code(state));
+    if time == "late" {
+        pass_time_until(&mut world, DEADLINE_SECONDS.max(REVIEW_SECONDS) + 1);
+    }
+    world
+}
+
+#[test]
+fn a_task_changes_on_the_chain_as_the_table_says_and_in_no_other_way() {
+    let mut rows = 0;
+    for row in TASK_STATES.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let [state, time, call, "->", next] = words[..] else { panic!("unreadable: {row}") };
+        let mut world = task_in(state, time);
+        let outcome = change(&mut world, call);
+        match next {
+            "refused" => {
+                assert!(outcome.is_err(), "{row}");
+                assert_eq!(state_of_task(&world), state_code(state), "{row}");
+            }
+            next => {
+                outcome.unwrap_or_else(|status| panic!("{row}: {status}"));
+                assert_eq!(state_of_task(&world), state_code(next), "{row}");
+            }
+        }
+        rows += 1;
+    }
+    assert_eq!(rows, 5 * 2 * 5, "five states, two times, five calls");
+}
+
+#[test]
+fn a_case_holds_a_delivered_task_and_its_end_by_time_pays_it() {
+    let mut world = task_in("disputed", "late");
+    let opened = world.events.iter().find(|e| e.type_tag.to_string().ends_with("CaseOpened"));
+    // The variant's number comes before the case's address.
+    let case: AccountAddress = aptos_bcs::from_bytes(&opened.unwrap().data[1..33]).unwrap();
+    pass_time_until(&mut world, 3 * 86_400 + 1);
+    world.entry(&[client()], &cactus("dispute::finalize"), vec![bcs(&case)]).unwrap();
+    assert_eq!(state_of_task(&world), state_code("settled"));
+}

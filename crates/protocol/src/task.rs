@@ -1,6 +1,7 @@
 //! The life of a task's money, as the routing server keeps it. The states mirror the contract's:
-//! `Assigned` there covers `Assigned`, `Delivered` and `Refunding` here, which differ only in what
-//! the server has decided and not yet seen confirmed.
+//! `Assigned`, `Delivered` and `Disputed` there cover `Assigned`, `Delivered` and `Refunding` here,
+//! which differ only in what the server has decided and not yet seen confirmed. Never knows what
+//! the orchestrator puts on the chain itself. `tests/task_states.txt` holds both sides together.
 
 use crate::id::Hash;
 use serde::{Deserialize, Serialize};
@@ -149,6 +150,47 @@ mod tests {
             }
             prop_assert!(decisions <= 1);
             prop_assert_eq!(decisions == 0, state == TaskState::Assigned);
+        }
+    }
+
+    /// What the contract does, as the tests of its bytecode hold it to.
+    const CONTRACT: &str = include_str!("../tests/task_states.txt");
+
+    /// Final states that the contract can reach from one, by whichever calls.
+    fn ends(from: &str) -> Vec<&'static str> {
+        let rows = CONTRACT.lines().filter(|line| !line.starts_with('#'));
+        let rows = rows.map(|row| row.split_whitespace().collect::<Vec<_>>());
+        let (mut seen, mut ends) = (vec![from.to_owned()], Vec::new());
+        for row in rows.filter(|row| row.len() == 5) {
+            if !seen.contains(&row[0].to_owned()) {
+                continue;
+            }
+            match row[4] {
+                "refused" => {}
+                "settled" | "refunded" => ends.push(row[4]),
+                other => seen.push(other.to_owned()),
+            }
+        }
+        ends.sort_unstable();
+        ends.dedup();
+        ends
+    }
+
+    #[test]
+    fn whatever_the_contract_ends_in_the_server_can_learn() {
+        assert_eq!(ends("assigned"), ["refunded", "settled"]);
+        assert_eq!(ends("delivered"), ["refunded", "settled"]);
+        assert_eq!(ends("settled"), [""; 0], "final there");
+        // Whatever was decided here, the chain may have ended the task otherwise: by time, or
+        // because its word came too late.
+        for decided in [TaskState::Delivered(WORK), TaskState::Refunding { fault: Fault::User }] {
+            for (end, event, state) in [
+                ("settled", TaskEvent::PaymentConfirmed, TaskState::Settled),
+                ("refunded", TaskEvent::RefundConfirmed, TaskState::Refunded),
+            ] {
+                assert_eq!(step(decided, event), Ok((state, None)), "{end} from {decided:?}");
+                assert!(step(state, event).is_err(), "{end} is final here too");
+            }
         }
     }
 

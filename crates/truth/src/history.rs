@@ -177,7 +177,7 @@ impl History {
             "pool::blacklist_provider" | "pool::blacklist_node" => pool.ban(&happened)?,
             "pool::start_pool" => pool.start(&happened)?,
             "pool::end_pool" => pool.complete(&happened)?,
-            "rewards::open" | "rewards::fund" => pool.fund(&happened)?,
+            "rewards::open" | "rewards::open_in" | "rewards::fund" => pool.fund(&happened)?,
             "rewards::claim" => pool.claim(at, &happened)?,
             "rewards::invalidate_work" => pool.invalidate(&happened, true)?,
             "rewards::soft_invalidate_work" => pool.invalidate(&happened, false)?,

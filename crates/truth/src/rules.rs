@@ -12,8 +12,8 @@ use crate::books::{Books, Touched, Violation, hold, primary_store, read, total_s
 use crate::cast::Cast;
 use crate::operation::Operation;
 use crate::records::{
-    Appeal, Case, Channel, ClientAccount, Escrow, Parameters, Reputation, Server, Settlement,
-    Stake, TaskSettled, TaskState,
+    Appeal, Case, Channel, ClientAccount, Escrow, Pauses, Reputation, Server, Settlement, Stake,
+    TaskSettled, TaskState,
 };
 use crate::signing::{Invite, Order};
 
@@ -35,7 +35,7 @@ pub struct Signed {
     pub invites: std::collections::HashSet<(Vec<u8>, Invite)>,
 }
 
-/// Parameters by their index in `config`.
+/// Parameters by their index.
 const SERVER_FEE_BPS: usize = 3;
 const TREASURY_FEE_BPS: usize = 4;
 const QUALITY_FLOOR_BPS: usize = 5;
@@ -347,5 +347,5 @@ fn check_vouchers(books: &Books, signed: &Signed) -> Result<(), Violation> {
 
 /// The pause mask.
 pub fn paused(books: &Books) -> u64 {
-    books.parameters.as_ref().map_or(0, |Parameters::V1 { paused, .. }| *paused)
+    books.pauses.map_or(0, |Pauses::V1 { mask }| mask)
 }

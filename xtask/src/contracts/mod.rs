@@ -9,6 +9,7 @@ mod conservation;
 mod differential;
 mod metadata;
 mod publish;
+mod sources;
 mod stage;
 mod toolchain;
 
@@ -36,7 +37,7 @@ pub enum Action {
         #[arg(long)]
         gas: bool,
     },
-    /// `build --check`, then `test`: what CI runs
+    /// `build --check`, the rules of the sources, then `test`: what CI runs
     Check,
     /// Check after each of many random operations that every coin is in exactly one place
     Conservation(conservation::Options),
@@ -58,6 +59,7 @@ pub fn run(action: Action) -> anyhow::Result<()> {
         Action::Test { filter, gas } => test(filter.as_deref(), gas),
         Action::Check => {
             compare(&bytecode_dir(), &compile()?)?;
+            sources::check(&root().join("contracts"))?;
             test(None, false)
         }
         Action::Accesses => conservation::print_accesses(),

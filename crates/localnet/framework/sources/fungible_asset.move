@@ -53,6 +53,9 @@ module aptos_framework::fungible_asset {
         frozen: bool,
     }
 
+    /// Marks an asset whose issuer's code runs in transfers; this framework makes none outside of tests.
+    struct DispatchFunctionStore has key {}
+
     /// An amount in flight; it must end in a store.
     struct FungibleAsset {
         metadata: Object<Metadata>,
@@ -127,6 +130,11 @@ module aptos_framework::fungible_asset {
     public fun is_frozen<T: key>(store: Object<T>): bool acquires FungibleStore {
         let addr = store.object_address();
         store_exists(addr) && FungibleStore[addr].frozen
+    }
+
+    /// Whether code of the asset's issuer runs when the store is used.
+    public fun is_store_dispatchable<T: key>(store: Object<T>): bool acquires FungibleStore {
+        exists<DispatchFunctionStore>(store_metadata(store).object_address())
     }
 
     public fun metadata_from_asset(fa: &FungibleAsset): Object<Metadata> { fa.metadata }
@@ -290,5 +298,10 @@ module aptos_framework::fungible_asset {
     public fun destroy_zero(fungible_asset: FungibleAsset) {
         let FungibleAsset { amount, metadata: _ } = fungible_asset;
         assert!(amount == 0, error::invalid_argument(EAMOUNT_IS_NOT_ZERO));
+    }
+
+    #[test_only]
+    public fun make_dispatchable_for_test(constructor_ref: &ConstructorRef) {
+        move_to(&object::generate_signer(constructor_ref), DispatchFunctionStore {});
     }
 }

@@ -14,12 +14,12 @@ pub use self::pools::{InPool, Pools};
 use crate::chain::CONTRACT;
 use crate::records::{
     CaseHolder, CaseRecord, ChannelRecord, ClientAccount, Delegates, Escrow, FungibleStore,
-    Orchestrator, Parameters, Report, Reputation, Roles, Server, Stake, Supply, TaskRecord,
+    Orchestrator, Parameters, Pauses, Report, Reputation, Roles, Server, Stake, Supply, TaskRecord,
     TaskState, Vault, VaultOnly,
 };
 
 /// The metadata object of APT.
-const APT: Address = Address::small(10);
+pub(crate) const APT: Address = Address::small(10);
 /// Ends the preimage of primary stores' addresses.
 const DERIVED_OBJECT: u8 = 0xFC;
 
@@ -75,6 +75,7 @@ pub struct Books {
     /// Who may run whose tasks.
     pub delegates: BTreeMap<Address, Vec<Address>>,
     pub parameters: Option<Parameters>,
+    pub pauses: Option<Pauses>,
     pub roles: Option<Roles>,
     pub pools: Pools,
     /// Tasks that are not final.
@@ -174,7 +175,8 @@ impl Books {
                 self.delegates.insert(at, operators);
             }
             ("reputation", "Reputation") => drop(self.reputations.insert(at, read(bytes)?)),
-            ("config", "Parameters") => self.parameters = Some(read(bytes)?),
+            ("parameters", "Parameters") => self.parameters = Some(read(bytes)?),
+            ("config", "Pauses") => self.pauses = Some(read(bytes)?),
             ("config", "Roles") => self.roles = Some(read(bytes)?),
             _ => {}
         }

@@ -12,6 +12,7 @@ use crate::signing::{Voucher, sign};
 
 pub const KINDS: &[Kind] = &[
     Kind { function: "channel::open", weight: 4, make: open },
+    Kind { function: "channel::open_in", weight: 2, make: open_in },
     Kind { function: "channel::top_up", weight: 4, make: top_up },
     Kind { function: "channel::extend", weight: 2, make: extend },
     Kind { function: "channel::redeem", weight: 10, make: redeem },
@@ -37,6 +38,12 @@ fn open(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let lasts = generator.random.between(close.min(most), most.min(close + 10 * DAY));
     let expires = generator.seconds + lasts;
     Some((Some(payer), vec![A(payee), Bytes(key), U64(amount), U64(expires)]))
+}
+
+fn open_in(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let (signer, mut arguments) = open(generator, books)?;
+    arguments.push(generator.asset());
+    Some((signer, arguments))
 }
 
 fn channel(

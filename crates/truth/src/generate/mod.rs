@@ -243,6 +243,12 @@ impl Generator {
         self.random.pick(&keys).map(|key| (*key).clone())
     }
 
+    /// APT, or sometimes what is no asset.
+    fn asset(&mut self) -> Argument {
+        let apt = crate::books::APT;
+        Argument::Address(if self.random.once_in(5) { Address(self.random.bytes32()) } else { apt })
+    }
+
     fn id(&mut self) -> Vec<u8> {
         self.random.bytes32().to_vec()
     }

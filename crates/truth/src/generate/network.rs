@@ -37,6 +37,8 @@ pub const KINDS: &[Kind] = &[
     Kind { function: "registry::deregister", weight: 1, make: deregister },
     Kind { function: "delegation::add_delegate", weight: 2, make: add_delegate },
     Kind { function: "delegation::remove_delegate", weight: 1, make: remove_delegate },
+    Kind { function: "config::allow_asset", weight: 1, make: set_asset },
+    Kind { function: "config::disallow_asset", weight: 2, make: set_asset },
     Kind { function: "treasury::sweep", weight: 2, make: sweep },
     Kind { function: "treasury::sweep_slashed", weight: 2, make: sweep_slashed },
 ];
@@ -295,6 +297,11 @@ fn remove_delegate(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let operator = generator.key_of(&books.delegates, |_, delegates| !delegates.is_empty())?;
     let delegate = *generator.random.pick(books.delegates.get(&operator)?)?;
     Some((Some(operator), vec![A(delegate)]))
+}
+
+/// APT stays whatever is said; what is no asset is never allowed.
+fn set_asset(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    Some((Some(books.admin()), vec![generator.asset()]))
 }
 
 fn sweep(generator: &mut Generator, books: &Books) -> Option<Draft> {

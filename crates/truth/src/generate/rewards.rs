@@ -9,6 +9,7 @@ use crate::records::{Member, Pool, PoolState, Work};
 
 pub const KINDS: &[Kind] = &[
     Kind { function: "rewards::open", weight: 3, make: open },
+    Kind { function: "rewards::open_in", weight: 2, make: open_in },
     Kind { function: "rewards::fund", weight: 3, make: fund },
     Kind { function: "rewards::claim", weight: 9, make: claim },
     Kind { function: "rewards::invalidate_work", weight: 1, make: invalidate_work },
@@ -37,6 +38,12 @@ fn open(generator: &mut Generator, books: &Books) -> Option<Draft> {
     let creator = books.pools.pools.get(&at)?.terms.creator;
     let rates = [rate(generator), rate(generator)];
     Some((Some(creator), [vec![A(at)], rates.map(U64).to_vec()].concat()))
+}
+
+fn open_in(generator: &mut Generator, books: &Books) -> Option<Draft> {
+    let (signer, mut arguments) = open(generator, books)?;
+    arguments.push(generator.asset());
+    Some((signer, arguments))
 }
 
 fn fund(generator: &mut Generator, books: &Books) -> Option<Draft> {

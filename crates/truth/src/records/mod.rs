@@ -36,10 +36,16 @@ pub struct Supply {
     pub _maximum: Option<u128>,
 }
 
-/// `config::Parameters`.
+/// `parameters::Parameters`.
 #[derive(Debug, Clone, Deserialize)]
 pub enum Parameters {
-    V1 { values: Vec<u64>, queued: Vec<QueuedChange>, paused: u64 },
+    V1 { values: Vec<u64>, queued: Vec<QueuedChange> },
+}
+
+/// `config::Pauses`.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub enum Pauses {
+    V1 { mask: u64 },
 }
 
 #[derive(Debug, Clone, Deserialize)]
