@@ -374,6 +374,18 @@ module cactus::delivery_tests {
     }
 
     #[test]
+    fun a_case_ends_no_task_that_it_does_not_hold() {
+        let client = assigned();
+        parameters::set_for_test(b"review_seconds", 604800);
+        deliver(&client);
+        world::fund(ACCUSER, world::apt());
+        let case = accuse(&client, ACCUSER);
+        world::wait(3 * DAY);
+        finalize(case);
+        check(&client, DELIVERED, 0);
+    }
+
+    #[test]
     #[expected_failure(abort_code = 0x50001, location = cactus::dispute)]
     fun a_stranger_has_no_task_held() {
         let client = before_a_court();

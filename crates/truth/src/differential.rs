@@ -328,8 +328,9 @@ impl Test {
 }
 
 /// Functions that create an object, and their variants for tests, which return its address.
-const CREATING: [(&str, &str); 3] = [
+const CREATING: [(&str, &str); 4] = [
     ("channel::open(", "channel::open_for_test("),
+    ("channel::open_in(", "channel::open_in_for_test("),
     ("dispute::accuse(", "dispute::accuse_for_test("),
     ("pool::create_pool(", "pool::create_for_test("),
 ];

@@ -353,7 +353,7 @@ impl Pool {
 
     fn fund(&mut self, happened: &Happened) -> Result<(), Violation> {
         match (happened.arguments, &mut self.fund) {
-            ([_, U64(time_rate), U64(work_rate)], fund @ None) => {
+            ([_, U64(time_rate), U64(work_rate), ..], fund @ None) => {
                 let pending = self.state == PoolState::Pending;
                 hold!(pending && happened.signer == self.terms.creator, "a fund was opened late");
                 let claim_seconds = happened.books.parameter(REWARD_CLAIM_SECONDS);

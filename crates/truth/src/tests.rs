@@ -106,7 +106,7 @@ fn an_order_that_nobody_signed_is_noticed_and_the_sequence_shortened() {
 #[test]
 fn a_pause_that_blocks_an_exit_is_noticed() {
     let (mut trial, generator, _) = under_way(60);
-    let admin = generator.cast.admin.address;
+    let admin = trial.books.admin();
     let pause = crate::argument::Argument::U64(63);
     let pause = Operation {
         nonce: 10_000,
