@@ -4,7 +4,7 @@
 //! cargo run --release -p cactus-inference --example engine_throughput -- --model DIR --threads N
 //! ```
 //!
-//! `floor_tokens_per_second` is what reading every weight once per token would allow at the
+//! `floor_tokens_per_second` is what reading every weight once per token as F32 would allow at the
 //! measured read bandwidth; the ratios are against it. Weights that fit the processor's cache read
 //! faster than memory, so a small model can exceed 1. It never uses the scheduler or the sampler's
 //! filters: the engine alone runs on this thread.
@@ -55,6 +55,7 @@ fn main() -> anyhow::Result<()> {
         "parameters": engine.card().parameters,
         "threads": args.threads,
         "load_ms": load.as_secs_f64() * 1e3,
+        "weight_bytes": engine.card().memory.weights,
         "weight_bytes_f32": weight_bytes,
         "read_bandwidth_bytes_per_second": bandwidth,
         "floor_tokens_per_second": floor,

@@ -265,9 +265,11 @@ fn needs(
         wide.fold(1, u64::saturating_mul)
     };
     let bytes = |values: &[usize]| product(values).saturating_mul(4);
-    let weights = match files.gguf() {
-        Some(gguf) => gguf_weights::held(gguf, expected),
-        None => expected.values().map(|shape| bytes(shape)).fold(0, u64::saturating_add),
+    let wide = expected.values().map(|shape| bytes(shape)).fold(0, u64::saturating_add);
+    let (weights, loading) = match files.gguf() {
+        Some(gguf) => (gguf_weights::held(gguf, expected), 0),
+        None if architecture.stored_as_bfloat16 => (wide / 2, 0),
+        None => (wide, files.largest_weights()),
     };
     let context = usize::try_from(architecture.context_length).unwrap_or(usize::MAX);
     let block = bytes(&[BLOCK, architecture.layers.len(), architecture.slot_width()]);
@@ -281,7 +283,7 @@ fn needs(
     let logits = bytes(&[options.slots, 2, architecture.vocabulary]);
     Needs {
         weights,
-        loading: files.largest_weights(),
+        loading,
         activations: bytes(&[rows, row]).saturating_add(logits),
         full_cache: slots.saturating_mul(block),
         least_cache: block,

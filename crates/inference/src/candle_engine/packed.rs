@@ -43,6 +43,13 @@ impl Packed {
         PackedRows { format: self.format, bytes: &self.content[self.bytes.clone()] }
     }
 
+    /// All of it as F32.
+    pub(crate) fn widened(&self) -> Result<Tensor> {
+        let mut values = vec![0.0; self.count()];
+        widen(self.format, self.rows().bytes, &mut values);
+        Tensor::from_vec(values, (self.outputs, self.inputs), &Device::Cpu)
+    }
+
     /// The given rows, widened.
     pub(crate) fn select(&self, rows: &[u32]) -> Result<Tensor> {
         let mut values = Vec::with_capacity(rows.len() * self.inputs);

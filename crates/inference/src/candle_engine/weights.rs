@@ -1,13 +1,16 @@
-//! Weights from safetensors, one file or sharded, checked against the shapes expected and widened
-//! to F32. It never allocates more for a tensor than the file holds bytes to justify.
+//! Weights from safetensors, one file or sharded, checked against the shapes expected. Matrices of
+//! bfloat16 stay in the bytes of their file, all else is widened to F32. It never allocates more for
+//! a tensor than the file holds bytes to justify.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use candle_core::safetensors::SliceSafetensors;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use super::linear::Weight;
+use super::packed::Packed;
 use crate::card::WeightType;
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, WEIGHTS_LIMIT};
@@ -66,11 +69,13 @@ impl Weights {
         self.tensors.remove(name).ok_or_else(|| wrong(name, "there", "is missing"))
     }
 
-    /// Takes a tensor that was expected and is never packed, or too small to stay so.
+    /// Takes a tensor that was expected, as F32.
     pub(crate) fn take_dense(&mut self, name: &str) -> Result<Tensor, LoadError> {
         match self.take(name)? {
             Weight::Dense(tensor) => Ok(tensor),
-            Weight::Packed(_) => Err(wrong(name, "f32, f16 or bf16", "is quantised")),
+            Weight::Packed(packed) => {
+                packed.widened().map_err(|error| LoadError::OutOfMemory(error.to_string()))
+            }
         }
     }
 
@@ -90,7 +95,7 @@ impl Weights {
         file: &str,
         expected: &Expected,
     ) -> Result<(), LoadError> {
-        let content = files.read(file, WEIGHTS_LIMIT)?;
+        let content = Arc::new(files.read(file, WEIGHTS_LIMIT)?);
         let parsed = SliceSafetensors::new(&content)
             .map_err(|error| files.malformed(file, &error.to_string()))?;
         let present: BTreeMap<String, String> =
@@ -102,12 +107,27 @@ impl Weights {
             if view.shape() != shape.as_slice() {
                 return Err(wrong(name, &format!("{shape:?}"), &format!("is {:?}", view.shape())));
             }
-            let loaded = parsed.load(stored, &Device::Cpu);
-            let loaded = loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
-            let format = weight_type(name, loaded.dtype())?;
-            let widened = loaded.to_dtype(DType::F32);
-            let widened = widened.map_err(|error| LoadError::OutOfMemory(error.to_string()))?;
-            if !self.insert(name, Weight::Dense(widened), format) {
+            let dtype = DType::try_from(view.dtype());
+            let dtype = dtype.map_err(|error| files.malformed(file, &error.to_string()))?;
+            let format = weight_type(name, dtype)?;
+            let weight = match (format, shape.as_slice()) {
+                (WeightType::Bf16, [outputs, inputs]) => {
+                    // The view lies within the content.
+                    let start = view.data().as_ptr().addr() - content.as_ptr().addr();
+                    let bytes = start..start + view.data().len();
+                    Weight::Packed(Packed::new(format, content.clone(), bytes, (*outputs, *inputs)))
+                }
+                _ => {
+                    let loaded = parsed.load(stored, &Device::Cpu);
+                    let loaded =
+                        loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
+                    let widened = loaded.to_dtype(DType::F32);
+                    Weight::Dense(
+                        widened.map_err(|error| LoadError::OutOfMemory(error.to_string()))?,
+                    )
+                }
+            };
+            if !self.insert(name, weight, format) {
                 return Err(files.malformed(file, &format!("tensor `{name}` is in two files")));
             }
         }

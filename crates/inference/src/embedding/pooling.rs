@@ -36,7 +36,7 @@ struct Module {
 /// One `1_Pooling/config.json`, in the spellings of several years.
 #[derive(Default, Deserialize)]
 struct Raw {
-    #[serde(alias = "embedding_dimension")]
+    embedding_dimension: Option<usize>,
     word_embedding_dimension: Option<usize>,
     pooling_mode: Option<String>,
     #[serde(default)]
@@ -79,7 +79,11 @@ impl Pooling {
         }
         let file = format!("{path}/config.json");
         let raw: Raw = files.json(&file)?;
-        if raw.word_embedding_dimension.is_some_and(|width| width != hidden) {
+        if raw
+            .embedding_dimension
+            .or(raw.word_embedding_dimension)
+            .is_some_and(|width| width != hidden)
+        {
             return Err(files.malformed(&file, &format!("the encoder's width is {hidden}")));
         }
         raw.mode().ok_or_else(|| {

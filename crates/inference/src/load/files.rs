@@ -75,14 +75,14 @@ impl ModelFiles {
         Ok(files)
     }
 
-    /// The size of the largest weights file that is still to be read, in bytes.
+    /// The size of the largest file of safetensors, in bytes.
     pub(crate) fn largest_weights(&self) -> u64 {
         let entries = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let weights = entries.filter(|entry| {
             entry.path().extension().is_some_and(|extension| extension == "safetensors")
         });
         let sizes = weights.filter_map(|entry| Some(entry.metadata().ok()?.len()));
-        if self.gguf.is_some() { 0 } else { sizes.max().unwrap_or(0) }
+        sizes.max().unwrap_or(0)
     }
 
     /// The GGUF file, if the model is one.

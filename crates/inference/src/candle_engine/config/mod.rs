@@ -25,6 +25,8 @@ const CONTEXT_LIMIT: u32 = 1 << 24;
 struct Raw {
     #[serde(default)]
     model_type: String,
+    dtype: Option<String>,
+    torch_dtype: Option<String>,
     vocab_size: Option<u32>,
     hidden_size: Option<u32>,
     intermediate_size: Option<u32>,
@@ -35,8 +37,8 @@ struct Raw {
     max_position_embeddings: Option<u32>,
     original_max_position_embeddings: Option<u32>,
     rms_norm_eps: Option<f32>,
-    #[serde(alias = "hidden_activation")]
     hidden_act: Option<String>,
+    hidden_activation: Option<String>,
     tie_word_embeddings: Option<bool>,
     attention_bias: Option<bool>,
     mlp_bias: Option<bool>,
@@ -120,6 +122,11 @@ impl Raw {
             layers,
             tied_embeddings: raw.tie_word_embeddings.unwrap_or(family.ties_embeddings()),
             embedding_scale: family.embedding_scale(hidden),
+            stored_as_bfloat16: raw
+                .dtype
+                .as_ref()
+                .or(raw.torch_dtype.as_ref())
+                .is_some_and(|dtype| dtype == "bfloat16"),
             layout: family.layout(),
             biases: family.biases(&raw),
             norms: family.norms(raw.norm_epsilon()?),
@@ -152,7 +159,8 @@ impl Raw {
     }
 
     fn activation(&self, family: Family) -> Result<Activation, Refusal> {
-        match self.hidden_act.as_deref() {
+        // Files may have both; then the longer name counts.
+        match self.hidden_activation.as_deref().or(self.hidden_act.as_deref()) {
             None => Ok(family.activation()),
             Some("silu") => Ok(Activation::Silu),
             Some("gelu_pytorch_tanh") => Ok(Activation::GeluTanh),

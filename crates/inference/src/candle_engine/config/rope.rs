@@ -17,8 +17,9 @@ pub(super) enum RawRopes {
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// What older files say instead, or besides.
+    r#type: Option<String>,
     rope_theta: Option<f32>,
     factor: Option<f32>,
     low_freq_factor: Option<f32>,
@@ -77,7 +78,7 @@ impl Raw {
     }
 
     fn scaling(&self, family: Family, raw: &RawRope, width: u16) -> Result<Scaling, Refusal> {
-        match (raw.rope_type.as_deref(), family) {
+        match (raw.rope_type.as_deref().or(raw.r#type.as_deref()), family) {
             (None | Some("default"), _) => Ok(Scaling::None),
             (Some("linear"), _) => Ok(Scaling::Linear { factor: positive("factor", raw.factor)? }),
             (Some("llama3"), _) => Ok(self.llama3(raw)?),
