@@ -86,7 +86,7 @@ pub fn differential(seed: u64, operations: u64, per_test: u64) -> Result<Differe
 /// What all tests of a module begin with.
 fn header(name: &str) -> String {
     let mut text = format!(
-        "#[test_only]\nmodule cactus::{name} {{\n    use std::bcs;\n    use aptos_std::ed25519;\n"
+        "#[test_only]\nmodule cactus::{name} {{\n    use std::bcs;\n    use std::vector;\n    use aptos_std::ed25519;\n"
     );
     let modules: BTreeSet<&str> =
         Generator::kinds().filter_map(|kind| kind.function.split("::").next()).collect();
@@ -94,6 +94,11 @@ fn header(name: &str) -> String {
         let _ = writeln!(text, "    use cactus::{module};");
     }
     text.push_str("\n    fun same(at: u64, found: vector<u8>, expected: vector<u8>) { assert!(found == expected, at) }\n");
+    text.push_str(
+        "\n    fun with(head: vector<u8>, object: address, rest: vector<u8>): vector<u8> {\n",
+    );
+    text.push_str("        vector::append(&mut head, bcs::to_bytes(&object));\n");
+    text.push_str("        vector::append(&mut head, rest);\n        head\n    }\n");
     text.push_str("\n    fun sign<T: drop>(message: T, secret: vector<u8>): vector<u8> {\n");
     text.push_str("        ed25519::sign(bcs::to_bytes(&ed25519::new_signed_message(message)), secret)\n    }\n");
     // The world that every sequence starts from.
@@ -277,10 +282,20 @@ impl Test {
                 )
             }
         };
-        let expected = move_bytes(&answer.map_err(failed)?);
+        let expected = self.expected(&answer.map_err(failed)?);
         self.assertions += 1;
         self.push(format!("same({}, bcs::to_bytes(&{call}), {expected})", self.assertions));
         Ok(())
+    }
+
+    /// An answer as text; an object's address in it is put in by Move.
+    fn expected(&self, answer: &[u8]) -> String {
+        let place = |at: &Address| answer.windows(at.0.len()).position(|bytes| bytes == at.0);
+        let found = self.objects.iter().filter_map(|(at, name)| Some((place(at)?, name)));
+        // The first of them, as a map has no order.
+        let Some((at, name)) = found.min() else { return move_bytes(answer) };
+        let (head, rest) = (&answer[..at], &answer[at + Address::ZERO.0.len()..]);
+        format!("with({}, {name}, {})", move_bytes(head), self.expected(rest))
     }
 
     /// Adds a statement.

@@ -30,7 +30,7 @@ pub struct Options {
 /// Modules that the compiler gets together: its memory grows with all of them.
 const MODULES_AT_ONCE: usize = 4;
 /// How often each entry function must be called, as a share of all operations: once in this many.
-const RARE_ONE_IN: u64 = 2_500;
+const RARE_ONE_IN: u64 = 5_000;
 
 pub fn run(options: Options) -> anyhow::Result<()> {
     let Options { operations, seed, per_test, keep } = options;

@@ -40,7 +40,7 @@ pub const KINDS: &[Kind] = &[
     Kind { function: "config::allow_asset", weight: 1, make: set_asset },
     Kind { function: "config::disallow_asset", weight: 2, make: set_asset },
     Kind { function: "treasury::sweep", weight: 2, make: sweep },
-    Kind { function: "treasury::sweep_slashed", weight: 2, make: sweep_slashed },
+    Kind { function: "treasury::sweep_slashed", weight: 4, make: sweep_slashed },
 ];
 
 /// Names of parameters with values that keep the network working.
