@@ -68,13 +68,15 @@ fn name(state: TaskState) -> &'static str {
 }
 
 /// What the contract moved. Null until the chain confirmed the task's end, and for a task whose
-/// lock never came to be.
+/// lock never came to be. The transaction is null when the contract's record told the end before
+/// the transaction did.
 fn payment(row: &SqliteRow, state: TaskState) -> Result<Value, sqlx::Error> {
     let transaction: Option<String> = row.try_get("close_transaction")?;
+    let locked: Option<String> = row.try_get("create_transaction")?;
     let is_final = matches!(state, TaskState::Settled | TaskState::Refunded);
-    let Some(transaction) = transaction.filter(|_| is_final) else {
+    if !is_final || (transaction.is_none() && locked.is_none()) {
         return Ok(Value::Null);
-    };
+    }
     Ok(json!({
         "transaction": transaction,
         "orchestrator_octas": optional_number(row, "orchestrator_octas")?,
