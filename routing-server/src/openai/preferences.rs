@@ -4,7 +4,8 @@
 use crate::error::Invalid;
 use actix_web::http::header::HeaderMap;
 use cactus_protocol::{Octas, Price, PublicKey};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 /// The priority of a request that names none; higher is more urgent.
 pub const USUAL_PRIORITY: u8 = 128;
@@ -61,18 +62,37 @@ pub struct RawPreferences {
 }
 
 /// Octas per 1,000 tokens: one number for prompt and output alike, or one for each.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 enum RawPrice {
     Both(u64),
-    Each { prompt: u64, output: u64 },
+    Each(EachPrice),
+}
+
+#[derive(Debug, Deserialize)]
+struct EachPrice {
+    prompt: u64,
+    output: u64,
+}
+
+impl<'de> Deserialize<'de> for RawPrice {
+    // Not an untagged enum: those lose numbers where some crate of the build has serde_json keep
+    // them as text (`arbitrary_precision`).
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let read = if value.is_object() {
+            serde_json::from_value(value).map(Self::Each)
+        } else {
+            serde_json::from_value(value).map(Self::Both)
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 impl From<RawPrice> for Price {
     fn from(raw: RawPrice) -> Self {
         let (prompt, output) = match raw {
             RawPrice::Both(octas) => (octas, octas),
-            RawPrice::Each { prompt, output } => (prompt, output),
+            RawPrice::Each(EachPrice { prompt, output }) => (prompt, output),
         };
         Self { prompt: Octas(prompt), output: Octas(output) }
     }

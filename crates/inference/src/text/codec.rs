@@ -3,7 +3,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 use tokenizers::Tokenizer;
 
 use super::format::{Constraint, Formats};
@@ -47,11 +48,17 @@ struct TokenIds {
     eos_token_id: Option<OneOrMany>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(u32),
-    Many(Vec<u32>),
+/// An id or a list of them.
+struct OneOrMany(Vec<u32>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    // Not an untagged enum: those lose numbers where some crate of the build has serde_json keep
+    // them as text (`arbitrary_precision`).
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let ids = if value.is_array() { value } else { Value::Array(vec![value]) };
+        serde_json::from_value(ids).map(Self).map_err(D::Error::custom)
+    }
 }
 
 impl Codec {
@@ -206,11 +213,8 @@ fn end_tokens(
 ) -> Result<Vec<u32>, LoadError> {
     let generation = files.optional_json::<TokenIds>("generation_config.json")?.unwrap_or_default();
     let config: TokenIds = files.json("config.json")?;
-    let mut tokens = match generation.eos_token_id.or(config.eos_token_id) {
-        Some(OneOrMany::One(token)) => vec![token],
-        Some(OneOrMany::Many(tokens)) => tokens,
-        None => Vec::new(),
-    };
+    let tokens = generation.eos_token_id.or(config.eos_token_id);
+    let mut tokens = tokens.map_or_else(Vec::new, |OneOrMany(tokens)| tokens);
     tokens.extend(tokenizer.token_to_id(end));
     Ok(tokens)
 }

@@ -1,18 +1,38 @@
 //! The rotary settings of `config.json`, in the spellings of several years, checked.
 //! It never computes a frequency.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
+use serde_json::Value;
 
 use super::super::rope::{Rope, Scaling, Yarn};
 use super::families::Family;
 use super::{CONTEXT_LIMIT, Raw, Refusal, positive, within};
 
 /// One setting for all layers, or one per kind of layer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug)]
 pub(super) enum RawRopes {
     PerKind { full_attention: Box<RawRope>, sliding_attention: Box<RawRope> },
     One(Box<RawRope>),
+}
+
+impl<'de> Deserialize<'de> for RawRopes {
+    // Not an untagged enum: those lose numbers where some crate of the build has serde_json keep
+    // them as text (`arbitrary_precision`).
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        let mut kind = |name| value.get_mut(name).map(Value::take);
+        let read = if let (Some(full), Some(sliding)) =
+            (kind("full_attention"), kind("sliding_attention"))
+        {
+            serde_json::from_value(full).and_then(|full_attention| {
+                let sliding_attention = serde_json::from_value(sliding)?;
+                Ok(Self::PerKind { full_attention, sliding_attention })
+            })
+        } else {
+            serde_json::from_value(value).map(Self::One)
+        };
+        read.map_err(D::Error::custom)
+    }
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
