@@ -82,6 +82,7 @@ pub struct CaseInfo {
     #[serde(serialize_with = "as_hex")]
     pub task_id: Vec<u8>,
     /// Of the evidence.
+    #[serde(deserialize_with = "hash_of_vector")]
     pub evidence_hash: Hash,
     /// Of the defence; empty until the operator answers.
     #[serde(serialize_with = "as_hex")]
@@ -108,6 +109,13 @@ pub struct CaseInfo {
     pub reveal_until_seconds: u64,
     /// When the first decision can no longer be appealed.
     pub appeal_until_seconds: u64,
+}
+
+/// Move has no arrays: a hash comes as a vector.
+fn hash_of_vector<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Hash, D::Error> {
+    let bytes = Vec::<u8>::deserialize(deserializer)?;
+    let hash = <[u8; 32]>::try_from(bytes.as_slice());
+    hash.map(Hash).map_err(|_| serde::de::Error::invalid_length(bytes.len(), &"32 bytes"))
 }
 
 fn as_hex<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
