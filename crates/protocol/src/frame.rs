@@ -65,7 +65,7 @@ pub enum ServerFrame {
         deltas: u32,
     },
     /// Stop now: the client is gone, the time is up, or the task moved. A node that delivered
-    /// something answers `Done` with [`FinishReason::Cancelled`] and a receipt for just that.
+    /// something answers `Done` with [`crate::FinishReason::Cancelled`] and a receipt for just that.
     Cancel {
         /// The task.
         task_id: TaskId,
