@@ -85,7 +85,7 @@ class Chat(unittest.TestCase):
         self.assertEqual(b"".join(bytes(token.bytes) for token in tokens).decode().strip()[:1], self.ask().choices[0].message.content[:1])
 
     def test_json_formats_come_or_are_refused(self):
-        schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"], "additionalProperties": False}
+        schema = {"type": "object", "properties": {"sum": {"type": "integer", "minimum": 0, "maximum": 99}}, "required": ["sum"], "additionalProperties": False}
         wanted = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema, "strict": True}}
         if "json_schema" not in self.features:
             with self.assertRaises(openai.BadRequestError) as refused:
