@@ -1,7 +1,7 @@
 //! Reserves a task's money before its first token, in memory, and undoes that unless the task is
 //! kept. The chain is asked only when the balance is unknown or seems too small.
 
-use crate::{app::App, budget::Refusal, error::ApiError, settlement::store, sync::lock};
+use crate::{app::App, budget::Refusal, error::ApiError, settlement::store};
 use cactus_dispatch::exposure_limit;
 use cactus_protocol::{Address, Octas, SignedOrder, TaskId};
 use std::{
@@ -56,7 +56,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.kept {
             let refund = (self.ask.lock, Instant::now());
-            lock(&self.app.budget).finish(self.client, &self.ask.task_id, refund);
+            self.app.budget.lock().finish(self.client, &self.ask.task_id, refund);
             self.app.nodes.fleet.remove_exposure(&self.ask.operator, self.ask.lock);
         }
     }
@@ -75,7 +75,7 @@ pub async fn reserve(
     let limit = exposure_limit(ask.stake, app.config.limits.exposure_milli);
     if !app.nodes.fleet.add_exposure(ask.operator, ask.lock, limit) {
         let refund = (ask.lock, Instant::now());
-        lock(&app.budget).finish(order.order.client, &ask.task_id, refund);
+        app.budget.lock().finish(order.order.client, &ask.task_id, refund);
         return Err(NotReserved::Exposure);
     }
     keep_balance_fresh(app, order.order.client);
@@ -83,7 +83,7 @@ pub async fn reserve(
 }
 
 async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), ApiError> {
-    if lock(&app.budget).is_barred(&order.order.client, Instant::now()) {
+    if app.budget.lock().is_barred(&order.order.client, Instant::now()) {
         return Err(ApiError::PaymentRequired {
             code: "payment_failed",
             message: "an earlier task of this account could not be locked on the chain, because \
@@ -92,7 +92,7 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
         });
     }
     forget_what_may_have_left(app, &order.order.client);
-    let attempt = || lock(&app.budget).reserve(&order.order, ask.task_id, ask.lock);
+    let attempt = || app.budget.lock().reserve(&order.order, ask.task_id, ask.lock);
     let client = order.order.client;
     for _ in 0..MAX_LESSONS {
         match attempt() {
@@ -101,7 +101,7 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
             Err(Refusal::OrderUnknown) => recall_order(app, order).await?,
             Err(Refusal::Insufficient { .. }) => {
                 let now = Instant::now();
-                if !lock(&app.budget).start_refresh(client, REFUSAL_AGE, now) {
+                if !app.budget.lock().start_refresh(client, REFUSAL_AGE, now) {
                     break;
                 }
                 refresh_balance(app, client).await?;
@@ -117,7 +117,7 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
 fn forget_what_may_have_left(app: &App, client: &Address) {
     let trust = Duration::from_secs(app.chain.parameters().withdrawal_delay_seconds) / 2;
     if let Some(oldest) = Instant::now().checked_sub(trust) {
-        lock(&app.budget).expire(client, oldest);
+        app.budget.lock().expire(client, oldest);
     }
 }
 
@@ -150,7 +150,7 @@ fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiEr
 async fn recall_order(app: &App, order: &SignedOrder) -> Result<(), ApiError> {
     let (client, order_id) = (order.order.client, order.order.order_id);
     let used = store::order_used(&app.pool, &client, &order_id).await?;
-    lock(&app.budget).learn_order(client, order_id, used);
+    app.budget.lock().learn_order(client, order_id, used);
     Ok(())
 }
 
@@ -158,11 +158,11 @@ async fn refresh_balance(app: &App, client: Address) -> Result<(), ApiError> {
     let asked_at = Instant::now();
     match app.chain.balance(client).await {
         Ok(balance) => {
-            lock(&app.budget).learn_balance(client, balance.uncommitted(), asked_at);
+            app.budget.lock().learn_balance(client, balance.uncommitted(), asked_at);
             Ok(())
         }
         Err(error) => {
-            lock(&app.budget).end_refresh(client);
+            app.budget.lock().end_refresh(client);
             tracing::warn!(%error, "a balance cannot be checked");
             Err(ApiError::ChainAway)
         }
@@ -172,7 +172,7 @@ async fn refresh_balance(app: &App, client: Address) -> Result<(), ApiError> {
 /// Asks for an old balance beside the request that uses it.
 fn keep_balance_fresh(app: &Arc<App>, client: Address) {
     let age = Duration::from_millis(app.config.limits.balance_age_ms);
-    if lock(&app.budget).start_refresh(client, age, Instant::now()) {
+    if app.budget.lock().start_refresh(client, age, Instant::now()) {
         let background = Arc::clone(app);
         let refresh = async move {
             // A failure is logged there, and the old balance serves on.

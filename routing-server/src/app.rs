@@ -13,8 +13,9 @@ use crate::{
     streams::Streams,
 };
 use cactus_protocol::{Address, Scope};
+use parking_lot::Mutex;
 use sqlx::SqlitePool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 

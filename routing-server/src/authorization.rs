@@ -1,9 +1,10 @@
 //! Whether the contracts' admin lets this server take tasks, as the chain last said. It changes
 //! nothing on the chain; it tells people what the admin has to run.
 
-use crate::{app::App, error::ApiError, sync::lock};
+use crate::{app::App, error::ApiError};
 use cactus_ledger::{LOCALNET_CONTRACT, LOCALNET_URL};
-use std::{sync::Mutex, time::Duration};
+use parking_lot::Mutex;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Between two looks while the authorisation is there. Work taken after a revocation is not paid.
@@ -18,7 +19,7 @@ pub struct Authorization(Mutex<Option<bool>>);
 impl Authorization {
     /// The chain said that the server may take tasks.
     pub fn is_granted(&self) -> bool {
-        *lock(&self.0) == Some(true)
+        *self.0.lock() == Some(true)
     }
 
     /// Lets a request pass unless the chain said that nothing could be locked for it. A chain that
@@ -27,12 +28,12 @@ impl Authorization {
     /// # Errors
     /// [`ApiError::NotAuthorized`].
     pub fn permit(&self) -> Result<(), ApiError> {
-        if *lock(&self.0) == Some(false) { Err(ApiError::NotAuthorized) } else { Ok(()) }
+        if *self.0.lock() == Some(false) { Err(ApiError::NotAuthorized) } else { Ok(()) }
     }
 
     /// Remembers an answer and says whether it is news.
     fn learn(&self, is_granted: bool) -> bool {
-        lock(&self.0).replace(is_granted) != Some(is_granted)
+        self.0.lock().replace(is_granted) != Some(is_granted)
     }
 }
 

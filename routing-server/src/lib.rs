@@ -25,7 +25,6 @@ mod routes;
 mod server;
 mod settlement;
 mod streams;
-mod sync;
 mod trace;
 mod verify;
 

@@ -1,13 +1,14 @@
 //! Requests that wait for a busy model, and who is told when there is room. Bounded in number and
 //! in time. It chooses no node.
 
-use crate::{error::ApiError, sync::lock};
+use crate::error::ApiError;
 use cactus_dispatch::{Full, Ticket, Turn, WaitingLine};
 use cactus_protocol::PublicKey;
+use parking_lot::Mutex;
 use std::{
     collections::{HashMap, HashSet},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
@@ -65,12 +66,12 @@ impl Lines {
 
     /// Whether a node has offered the model since this server started.
     pub fn knows(&self, model: &str) -> bool {
-        lock(&self.known).contains(model)
+        self.known.lock().contains(model)
     }
 
     /// Whether somebody waits for the model, so that who comes now has to wait too.
     pub fn is_waited_for(&self, model: &str) -> bool {
-        self.waiting.load(Relaxed) > 0 && lock(&self.lines).contains_key(model)
+        self.waiting.load(Relaxed) > 0 && self.lines.lock().contains_key(model)
     }
 
     /// Takes a place.
@@ -78,7 +79,7 @@ impl Lines {
     /// # Errors
     /// [`ApiError::Overloaded`]: the line is full, or moves too slowly for the deadline.
     pub fn join(self: &Arc<Self>, model: &str, ticket: Ticket) -> Result<Place, ApiError> {
-        let mut lines = lock(&self.lines);
+        let mut lines = self.lines.lock();
         let capacity = self.capacity;
         let line = lines
             .entry(model.to_owned())
@@ -100,7 +101,7 @@ impl Lines {
         if self.waiting.load(Relaxed) == 0 {
             return;
         }
-        let lines = lock(&self.lines);
+        let lines = self.lines.lock();
         for line in models.into_iter().filter_map(|model| lines.get(model)) {
             line.ring(None, Call { node: Some(node), hands: 0 });
         }
@@ -108,12 +109,12 @@ impl Lines {
 
     /// Room may have come about by time passing.
     pub fn wake_all(&self) {
-        lock(&self.lines).values().for_each(|line| line.ring(None, Call::default()));
+        self.lines.lock().values().for_each(|line| line.ring(None, Call::default()));
     }
 
     /// A node offers these models now.
     pub fn learn<'a>(&self, models: impl IntoIterator<Item = &'a str>) {
-        let mut known = lock(&self.known);
+        let mut known = self.known.lock();
         for model in models {
             if known.len() < MAX_KNOWN && !known.contains(model) {
                 known.insert(model.to_owned());
@@ -122,7 +123,7 @@ impl Lines {
     }
 
     fn leave(&self, place: &Place, served: bool) {
-        let mut lines = lock(&self.lines);
+        let mut lines = self.lines.lock();
         let Some(line) = lines.get_mut(&place.model) else { return };
         if line.bells.remove(&place.turn).is_none() {
             return;
@@ -142,7 +143,7 @@ impl Lines {
 
     fn pass_on(&self, place: &Place, call: Call) {
         if call.hands < MAX_HANDS
-            && let Some(line) = lock(&self.lines).get(&place.model)
+            && let Some(line) = self.lines.lock().get(&place.model)
         {
             line.ring(Some(place.turn), Call { hands: call.hands + 1, ..call });
         }

@@ -1,20 +1,17 @@
 //! The nodes that are linked now: for each what it said, and the way to its link. What is known of
 //! how well they work is the fleet's; this decides nothing.
 
-use crate::{
-    lines::Lines,
-    link::Command,
-    sync::{lock, read, write},
-};
+use crate::{lines::Lines, link::Command};
 use cactus_dispatch::{Fleet, HedgeBudget, Member, NewMember, Prefix, Rules};
 use cactus_protocol::{
     Address, Octas, PublicKey,
     frame::{Advert, HardwareReport, Heartbeat, Hello},
 };
+use parking_lot::{Mutex, RwLock};
 use std::{
     collections::HashMap,
     hash::{BuildHasher, RandomState},
-    sync::{Arc, Mutex, RwLock},
+    sync::Arc,
     time::Instant,
 };
 use tokio::sync::mpsc;
@@ -47,7 +44,7 @@ impl Node {
     pub fn hear(&self, heartbeat: Heartbeat, now: Instant) {
         let reported = u32::from(heartbeat.active) + u32::from(heartbeat.queued);
         self.member.hear(reported, &heartbeat.unavailable, now);
-        *lock(&self.heartbeat) = heartbeat;
+        *self.heartbeat.lock() = heartbeat;
         self.has_room();
     }
 
@@ -63,7 +60,7 @@ impl Node {
 
     /// The last heartbeat.
     pub fn heartbeat(&self) -> Heartbeat {
-        lock(&self.heartbeat).clone()
+        self.heartbeat.lock().clone()
     }
 }
 
@@ -124,7 +121,7 @@ impl Nodes {
         max_links: usize,
         now: Instant,
     ) -> Result<Arc<Node>, NotLinked> {
-        let mut linked = write(&self.linked);
+        let mut linked = self.linked.write();
         if linked.contains_key(&new.hello.node) {
             return Err(NotLinked::Already);
         }
@@ -153,31 +150,31 @@ impl Nodes {
 
     /// Removes a link.
     pub fn unlink(&self, node: &Node) {
-        let mut linked = write(&self.linked);
+        let mut linked = self.linked.write();
         self.fleet.unlink(&node.member);
         linked.remove(&node.key);
     }
 
     /// A linked node.
     pub fn get(&self, key: &PublicKey) -> Option<Arc<Node>> {
-        read(&self.linked).get(key).cloned()
+        self.linked.read().get(key).cloned()
     }
 
     /// How many are linked.
     pub fn len(&self) -> usize {
-        read(&self.linked).len()
+        self.linked.read().len()
     }
 
     /// All nodes, in the order of their keys.
     pub fn all(&self) -> Vec<Arc<Node>> {
-        let mut nodes: Vec<_> = read(&self.linked).values().cloned().collect();
+        let mut nodes: Vec<_> = self.linked.read().values().cloned().collect();
         nodes.sort_by_key(|node| node.key.0);
         nodes
     }
 
     /// The nodes that offer a model.
     pub fn of_model(&self, model: &str) -> Vec<Arc<Node>> {
-        let linked = read(&self.linked);
+        let linked = self.linked.read();
         let offers = |node: &&Arc<Node>| node.advert.models.iter().any(|offer| offer.id == model);
         linked.values().filter(offers).cloned().collect()
     }

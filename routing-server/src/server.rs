@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 use cactus_dispatch::{Bounds, Rules};
 use cactus_ledger::{Call, IntentId, LedgerConfig, outbox};
 use cactus_protocol::Scope;
+use parking_lot::Mutex;
 use sqlx::{
     SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -185,7 +186,7 @@ async fn assemble(
         writer,
         budget: Default::default(),
         nodes,
-        replays: std::sync::Mutex::new(ReplayCache::default()),
+        replays: Mutex::new(ReplayCache::default()),
         batches: Default::default(),
         batch_room: Arc::new(Semaphore::new(batch_lines)),
         streams: Default::default(),

@@ -1,11 +1,9 @@
 //! How many answers are under way, in all and for each payer.
 
-use crate::{error::ApiError, sync::lock};
+use crate::error::ApiError;
 use cactus_protocol::Address;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use parking_lot::Mutex;
+use std::{collections::HashMap, sync::Arc};
 
 /// Answers under way.
 #[derive(Debug, Default)]
@@ -36,7 +34,7 @@ impl Streams {
         payer: Address,
         (total, per_payer): (usize, usize),
     ) -> Result<Stream, ApiError> {
-        let mut counts = lock(&self.counts);
+        let mut counts = self.counts.lock();
         let busy = |code, message: &str| {
             let message = message.into();
             Err(ApiError::Busy { code, message })
@@ -57,7 +55,7 @@ impl Streams {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut counts = lock(&self.streams.counts);
+        let mut counts = self.streams.counts.lock();
         counts.total -= 1;
         if let Some(count) = counts.by_payer.get_mut(&self.payer) {
             *count -= 1;

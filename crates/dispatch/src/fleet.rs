@@ -8,14 +8,14 @@ use crate::{
     pool::{Candidate, Pool, Ranking},
     record::{Outcome, Record},
     seat::Traits,
-    sync::{lock, read, write},
 };
 use cactus_protocol::{Address, Octas, PublicKey, frame::ModelOffer};
+use parking_lot::{Mutex, RwLock};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Mutex, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Instant,
@@ -81,7 +81,9 @@ impl Fleet {
 
     /// Adds a node. The caller sees to it that no key is linked twice.
     pub fn link(&self, new: NewMember, now: Instant) -> Arc<Member> {
-        let record = lock(&self.records)
+        let record = self
+            .records
+            .lock()
             .entry(new.key)
             .or_insert_with(|| Arc::new(Mutex::new(Record::new(now))))
             .clone();
@@ -103,7 +105,7 @@ impl Fleet {
         });
         let member = Arc::new(Member::new(start, now));
         let standing = member.standing(now);
-        let mut pools = write(&self.pools);
+        let mut pools = self.pools.write();
         for (place, offer) in member.offers().iter().enumerate() {
             let pool = pools.entry(offer.id.clone()).or_default();
             pool.insert((Arc::clone(&member), place), (Arc::clone(&traits), standing), &self.rules);
@@ -113,7 +115,7 @@ impl Fleet {
 
     /// Takes a node out. What was measured stays known.
     pub fn unlink(&self, member: &Member) {
-        let mut pools = write(&self.pools);
+        let mut pools = self.pools.write();
         for offer in member.offers() {
             if pools.get(&offer.id).is_some_and(|pool| pool.remove(&member.key, &self.rules)) {
                 pools.remove(&offer.id);
@@ -147,7 +149,7 @@ impl Fleet {
 
     /// Something came of a task.
     pub fn record(&self, member: &Member, outcome: Outcome, now: Instant) {
-        lock(&member.record).add(outcome, member.slots, now);
+        member.record.lock().add(outcome, member.slots, now);
         self.update(member, now);
     }
 
@@ -170,7 +172,7 @@ impl Fleet {
 
     /// Finds anew what is usual and lets measurements fade. Work for a timer, never for a request.
     pub fn refresh(&self, now: Instant) {
-        let pools: Vec<_> = read(&self.pools).values().cloned().collect();
+        let pools: Vec<_> = self.pools.read().values().cloned().collect();
         for pool in pools {
             pool.refresh(&self.rules, now);
         }
@@ -189,7 +191,7 @@ impl Fleet {
 
     /// The ids of all offered models, sorted.
     pub fn models(&self) -> Vec<String> {
-        let mut models: Vec<_> = read(&self.pools).keys().cloned().collect();
+        let mut models: Vec<_> = self.pools.read().keys().cloned().collect();
         models.sort();
         models
     }
@@ -203,7 +205,7 @@ impl Fleet {
     /// A lock is no longer unsettled.
     pub fn remove_exposure(&self, operator: &Address, amount: Octas) {
         let subtract = |owed: u64| Some(owed.saturating_sub(amount.0));
-        let mut exposures = lock(&self.exposures);
+        let mut exposures = self.exposures.lock();
         if let Some(owed) = exposures.get(operator) {
             // Never refused: there is always a next value.
             let _ = owed.fetch_update(Relaxed, Relaxed, subtract);
@@ -215,10 +217,10 @@ impl Fleet {
     }
 
     fn exposure_of(&self, operator: Address) -> Arc<AtomicU64> {
-        Arc::clone(lock(&self.exposures).entry(operator).or_default())
+        Arc::clone(self.exposures.lock().entry(operator).or_default())
     }
 
     fn pool(&self, model: &str) -> Option<Arc<Pool>> {
-        read(&self.pools).get(model).cloned()
+        self.pools.read().get(model).cloned()
     }
 }

@@ -24,7 +24,6 @@ mod sampler;
 mod score;
 mod seat;
 mod statistics;
-mod sync;
 mod waiting;
 
 pub use affinity::Prefix;

@@ -1,14 +1,15 @@
 //! One linked node: what it said when it linked, and the few numbers that change with every task
 //! and heartbeat. Those are atomic, so that a choice reads them without waiting for anyone.
 
-use crate::{record::Record, seat::Standing, sync::lock};
+use crate::{record::Record, seat::Standing};
 use cactus_protocol::{
     Address, Octas, PublicKey,
     frame::{self, ModelOffer},
 };
+use parking_lot::Mutex;
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -115,12 +116,12 @@ impl Member {
 
     /// What is remembered of it.
     pub fn with_record<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
-        read(&lock(&self.record))
+        read(&self.record.lock())
     }
 
     /// How it stands now; blocks it or lets it go as its record says.
     pub(crate) fn standing(&self, now: Instant) -> Standing {
-        let record = lock(&self.record);
+        let record = self.record.lock();
         self.block(record.blocked_until(), record.breaker.opened_until().is_some());
         Standing::of(&record, self.slots, now)
     }

@@ -10,16 +10,16 @@ use crate::{
     score::{Scale, Terms},
     seat::{Seat, Standing, Traits},
     statistics::Speed,
-    sync::{lock, read, write},
 };
 use cactus_protocol::{
     Address, Hash, Octas, Price, PublicKey,
     frame::{ModelKind, ModelOffer},
 };
+use parking_lot::{Mutex, RwLock};
 use rand::{Rng, RngExt};
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, RwLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -125,14 +125,14 @@ impl Pool {
             standing,
             base: 0.0,
         };
-        let mut index = write(&self.index);
+        let mut index = self.index.write();
         index.insert(seat, rules);
         index.refresh_if_small(rules);
     }
 
     /// Takes a node out; whether the pool is now empty.
     pub fn remove(&self, key: &PublicKey, rules: &Rules) -> bool {
-        let mut index = write(&self.index);
+        let mut index = self.index.write();
         index.remove(key);
         index.refresh_if_small(rules);
         index.places.is_empty()
@@ -140,7 +140,7 @@ impl Pool {
 
     /// A node's measurements or stake changed.
     pub fn update(&self, key: &PublicKey, standing: Standing, rules: &Rules) {
-        let mut index = write(&self.index);
+        let mut index = self.index.write();
         if let Some(&id) = index.places.get(key) {
             if let Some(seat) = index.chairs[place(id)].seat.as_mut() {
                 seat.standing = standing;
@@ -151,20 +151,20 @@ impl Pool {
 
     /// Finds anew what is usual, and lets measurements fade to now. In short critical sections.
     pub fn refresh(&self, rules: &Rules, now: Instant) {
-        let scale = read(&self.index).find_scale();
+        let scale = self.index.read().find_scale();
         let count = {
-            let mut index = write(&self.index);
+            let mut index = self.index.write();
             index.scale = scale;
             index.chairs.len()
         };
         for start in (0..count).step_by(CHUNK) {
             let members: Vec<_> = {
-                let index = read(&self.index);
+                let index = self.index.read();
                 let chairs = index.chairs.iter().skip(start).take(CHUNK);
                 chairs.flat_map(|c| c.seat.as_ref()).map(|s| Arc::clone(&s.member)).collect()
             };
             let standings: Vec<_> = members.iter().map(|member| member.standing(now)).collect();
-            let mut index = write(&self.index);
+            let mut index = self.index.write();
             for (member, standing) in members.iter().zip(standings) {
                 let Some(&id) = index.places.get(&member.key) else { continue };
                 if let Some(seat) = index.chairs[place(id)].seat.as_mut() {
@@ -177,12 +177,12 @@ impl Pool {
 
     /// The longest context that anyone offers, in tokens.
     pub fn context_length(&self) -> u32 {
-        read(&self.index).scale.context_length
+        self.index.read().scale.context_length
     }
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
-        read(&self.index).places.len()
+        self.index.read().places.len()
     }
 
     /// Ranks a few nodes for a request.
@@ -194,9 +194,9 @@ impl Pool {
     ) -> Ranking {
         let hits = match needs.prefix.is_empty() {
             true => Vec::new(),
-            false => lock(&self.affinity).find(&needs.prefix),
+            false => self.affinity.lock().find(&needs.prefix),
         };
-        let index = read(&self.index);
+        let index = self.index.read();
         let mut search = Search {
             index: &index,
             needs,
@@ -214,7 +214,7 @@ impl Pool {
     /// A node is about to serve a prompt.
     pub fn remember(&self, needs: &Needs, candidate: &Candidate) {
         if !needs.prefix.is_empty() {
-            lock(&self.affinity).remember(&needs.prefix, candidate.holder);
+            self.affinity.lock().remember(&needs.prefix, candidate.holder);
         }
     }
 }

@@ -1,12 +1,9 @@
 //! API keys: bearer tokens that stand for a client's standing order. Held in memory by their
 //! hash, so that authenticating never touches the disk; the key itself is shown once.
 
-use crate::sync::{read, write};
 use cactus_protocol::{Address, Hash, Scope, SignedOrder};
-use std::{
-    collections::HashMap,
-    sync::{Arc, RwLock},
-};
+use parking_lot::RwLock;
+use std::{collections::HashMap, sync::Arc};
 
 const PREFIX: &str = "ck_";
 /// Live keys of one client at most.
@@ -56,23 +53,23 @@ impl ApiKeys {
     /// The key with this text.
     pub fn find(&self, text: &str) -> Option<ApiKey> {
         text.starts_with(PREFIX).then_some(())?;
-        read(&self.by_hash).get(&Hash::of(text.as_bytes())).cloned()
+        self.by_hash.read().get(&Hash::of(text.as_bytes())).cloned()
     }
 
     /// How many live keys a client has.
     pub fn count(&self, client: &Address) -> usize {
-        let keys = read(&self.by_hash);
+        let keys = self.by_hash.read();
         keys.values().filter(|key| key.client == *client).count()
     }
 
     /// Adds a key.
     pub fn add(&self, key: ApiKey) {
-        write(&self.by_hash).insert(key.hash, key);
+        self.by_hash.write().insert(key.hash, key);
     }
 
     /// Removes a client's key; `false` when the client has no such key.
     pub fn remove(&self, client: &Address, id: &str) -> bool {
-        let mut keys = write(&self.by_hash);
+        let mut keys = self.by_hash.write();
         let before = keys.len();
         keys.retain(|_, key| key.client != *client || key.id != id);
         keys.len() < before

@@ -7,7 +7,7 @@ mod replay;
 
 pub use replay::ReplayCache;
 
-use crate::{app::App, error::ApiError, link::unix_ms, sync::lock};
+use crate::{app::App, error::ApiError, link::unix_ms};
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header, web};
 use bytes::Bytes;
 use cactus_protocol::{
@@ -184,8 +184,8 @@ fn check_claim(
     if now_ms.abs_diff(claim.time_ms) > CLOCK_TOLERANCE_MS {
         return refuse("the request's clock is more than a minute off");
     }
-    let is_known = lock(&app.budget).is_known(&claim.client);
-    match lock(&app.replays).accept((claim.client, is_known), claim.nonce, now_ms) {
+    let is_known = app.budget.lock().is_known(&claim.client);
+    match app.replays.lock().accept((claim.client, is_known), claim.nonce, now_ms) {
         Ok(()) => Ok(claim),
         Err(Replay::Used) => refuse("the nonce was used already"),
         Err(Replay::Full) => Err(ApiError::Busy {

@@ -14,13 +14,11 @@ pub use lines::answered;
 pub use run::run;
 pub use store::{Batch, Counts, State, counts, insert, list, unfinished};
 
-use crate::{app::App, error::ApiError, sync::lock};
+use crate::{app::App, error::ApiError};
 use cactus_protocol::Address;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Arc};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +67,7 @@ impl Batches {
 
     /// Room for the lines of all of a payer's batches together, made of so many places.
     fn room(&self, payer: Address, places: usize) -> Arc<Semaphore> {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         // Nobody holds the room of a payer whose batches have ended.
         rooms.retain(|_, room| Arc::strong_count(room) > 1);
         let room = rooms.entry(payer).or_insert_with(|| Arc::new(Semaphore::new(places)));
@@ -82,7 +80,7 @@ impl Batches {
 
     /// Takes a batch up, unless it runs already.
     fn begin(&self, id: &str) -> Option<CancellationToken> {
-        let mut running = lock(&self.running);
+        let mut running = self.running.lock();
         if running.contains_key(id) {
             return None;
         }
@@ -92,11 +90,11 @@ impl Batches {
     }
 
     fn end(&self, id: &str) {
-        lock(&self.running).remove(id);
+        self.running.lock().remove(id);
     }
 
     fn cancel(&self, id: &str) {
-        if let Some(running) = lock(&self.running).get(id) {
+        if let Some(running) = self.running.lock().get(id) {
             running.cancel();
         }
     }

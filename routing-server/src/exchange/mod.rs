@@ -25,7 +25,6 @@ use crate::{
     openai::{Call, preferences::Preferences, response::Usage},
     settlement::Closing,
     streams::Stream,
-    sync::lock,
     verify::{self, Proof},
 };
 use attempt::{Attempt, Ended, Times};
@@ -99,7 +98,7 @@ pub async fn start_for(
     let means = Means { payer: payer.client(), max_lock: order.order.max_per_task };
     let (work, needs) = turn::needs_when_served(app, call, means).await?;
     let asked = Arc::new(work);
-    lock(&app.nodes.hedges).request();
+    app.nodes.hedges.lock().request();
     let mut exchange = Exchange {
         app: Arc::clone(app),
         order,

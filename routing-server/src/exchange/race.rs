@@ -2,7 +2,7 @@
 //! stop and is not paid. A budget keeps second attempts rare.
 
 use super::{Exchange, attempt::Attempt, closing, failure::Failure, record_failure};
-use crate::{app::App, metrics::Metrics, sync::lock};
+use crate::{app::App, metrics::Metrics};
 use cactus_dispatch::Outcome;
 use cactus_protocol::{Fault, TaskEvent};
 use std::{
@@ -31,7 +31,7 @@ impl Exchange {
             () = self.delivery.client_gone() => return attempt,
             () = tokio::time::sleep_until(late_at.into()) => {}
         }
-        if !lock(&self.app.nodes.hedges).take() {
+        if !self.app.nodes.hedges.lock().take() {
             return attempt;
         }
         let task_id = attempt.assigned.task_id;

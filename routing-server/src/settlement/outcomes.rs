@@ -2,7 +2,7 @@
 //! creates no intent but the end of a lock that timed out.
 
 use super::store::{self, StoreError, StoredTask};
-use crate::{app::App, link::unix_ms, metrics::Metrics, sync::lock};
+use crate::{app::App, link::unix_ms, metrics::Metrics};
 use cactus_ledger::{Abort, Call, IntentId, Outcome, Settled, TaskInfo, TaskStage, outbox};
 use cactus_protocol::{Octas, TaskEvent, TaskId, TaskState};
 use std::time::{Duration, Instant};
@@ -106,13 +106,13 @@ async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreE
     };
     match (kind, outcome) {
         ("create", Outcome::Confirmed { hash, .. }) => {
-            lock(&app.budget).landed(task.client, &task_id, Instant::now());
+            app.budget.lock().landed(task.client, &task_id, Instant::now());
             store::landed(&app.pool, task_id, hash).await
         }
         ("create", Outcome::Failed { abort, message }) => {
             tracing::warn!(%task_id, message, "the chain did not lock the task's money");
             if abort.as_ref().is_some_and(is_the_clients) {
-                lock(&app.budget).bar(task.client, Instant::now() + BAR);
+                app.budget.lock().bar(task.client, Instant::now() + BAR);
             }
             Ok(())
         }
@@ -234,7 +234,7 @@ async fn conclude(
     store::settle(&mut transaction, task.task_id, (event, &amounts), now_ms).await?;
     transaction.commit().await?;
     let finished = (amounts.refund, Instant::now());
-    lock(&app.budget).finish(task.client, &task.task_id, finished);
+    app.budget.lock().finish(task.client, &task.task_id, finished);
     app.nodes.fleet.remove_exposure(&task.operator, task.lock);
     let lag_ms = now_ms.saturating_sub(task.closed_ms.unwrap_or(now_ms));
     let lag = Duration::from_millis(lag_ms).as_secs_f64();

@@ -2,7 +2,7 @@
 //! returns; what was decided is carried on by the outbox. It decides nothing twice.
 
 use super::store::{self, ABANDONED, Closing, StoreError};
-use crate::{app::App, link::unix_ms, sync::lock};
+use crate::{app::App, link::unix_ms};
 use cactus_protocol::TaskState;
 
 /// Brings the database and the memory into step. Runs before any request.
@@ -15,7 +15,7 @@ pub async fn recover(app: &App) -> Result<(), StoreError> {
             abandoned += 1;
         }
         let used = store::order_used(&app.pool, &task.client, &task.order_id).await?;
-        let mut budget = lock(&app.budget);
+        let mut budget = app.budget.lock();
         budget.learn_order(task.client, task.order_id, used);
         budget.recover(task.client, task.task_id, (task.order_id, task.lock));
         drop(budget);
