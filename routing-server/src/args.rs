@@ -103,7 +103,7 @@ pub struct Limits {
     pub streams_per_payer: usize,
     /// Linked nodes.
     pub links: usize,
-    /// Nodes tried for one request.
+    /// Nodes tried for one request in a row without another token of its answer.
     pub attempts: usize,
     /// Requests that may wait for each model while all its nodes are busy.
     pub queue: usize,

@@ -129,7 +129,8 @@ pub struct ChatRequest {
     pub prompt: Prompt,
     /// How tokens are chosen.
     pub sampling: Sampling,
-    /// The most tokens to produce, those of `resume` not counted; at least 1.
+    /// The most tokens to produce, those of `resume` not counted; at least 1, or 0 to end an answer
+    /// of which `resume` has every token: its node was lost before it said so.
     pub max_tokens: u32,
     /// Texts that end the answer and are not part of it.
     pub stop: Vec<String>,
@@ -211,7 +212,10 @@ impl ChatRequest {
         let bounds = [
             ((1..=MAX_MODEL_BYTES).contains(&self.model.len()), "model: 1 to 256 bytes"),
             (prompt_fits, "the prompt has 1 to 4096 messages, or a text that is not empty"),
-            (self.max_tokens >= 1, "max_tokens must be at least 1"),
+            (
+                self.max_tokens >= 1 || !self.resume.is_empty(),
+                "max_tokens must be at least 1, or 0 to end an answer whose tokens all came",
+            ),
             (self.stop.len() <= MAX_STOPS, "at most 16 stop texts"),
             (self.stop.iter().all(stop_fits), "a stop text has 1 to 1024 bytes"),
             (self.logprobs.unwrap_or(0) <= MAX_TOP_LOGPROBS, "at most 20 alternatives per token"),
@@ -308,6 +312,13 @@ mod tests {
             change(&mut request);
             assert!(request.check().is_err(), "case {index}");
         }
+    }
+
+    #[test]
+    fn only_an_answer_that_has_begun_may_end_without_another_token() {
+        let ending = ChatRequest { max_tokens: 0, resume: vec![7], ..request() };
+        assert_eq!(ending.check(), Ok(()));
+        assert!(ChatRequest { resume: vec![], ..ending }.check().is_err());
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Delivery {
     streams: bool,
     started: bool,
     output: Output,
-    /// What the client has, unless an engine did not tell an id. Streams only.
+    /// What came so far, unless an engine did not tell an id.
     tokens: Option<Vec<u32>>,
 }
 
@@ -90,13 +90,19 @@ pub fn channel(streams: bool) -> (Delivery, mpsc::Receiver<Reply>) {
 
 impl Delivery {
     /// Whether the client has seen any of the answer, so that no other node may start over.
-    pub fn has_started(&self) -> bool {
+    pub fn is_seen(&self) -> bool {
         self.started
     }
 
-    /// The tokens that the client has, if their ids are known.
+    /// The tokens that came so far, if their ids are known.
     pub fn tokens(&self) -> Option<&[u32]> {
         self.tokens.as_deref()
+    }
+
+    /// How many they are.
+    pub fn token_count(&self) -> u32 {
+        let count = self.tokens().map_or(0, <[u32]>::len);
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Completes when the client leaves.
@@ -107,6 +113,7 @@ impl Delivery {
     /// Forgets what another node said.
     pub fn restart(&mut self) {
         self.output = Output::default();
+        self.tokens = Some(Vec::new());
     }
 
     /// Part of an answer came.
@@ -119,14 +126,14 @@ impl Delivery {
         (text, logprobs, token_ids): (String, Vec<TokenLogprob>, &[u32]),
         deadline: Instant,
     ) -> Result<(), Undeliverable> {
+        match &mut self.tokens {
+            Some(tokens) if !token_ids.contains(&UNKNOWN_TOKEN) => tokens.extend(token_ids),
+            tokens => *tokens = None,
+        }
         if !self.streams {
             self.output.text.push_str(&text);
             self.output.logprobs.extend(logprobs);
             return Ok(());
-        }
-        match &mut self.tokens {
-            Some(tokens) if !token_ids.contains(&UNKNOWN_TOKEN) => tokens.extend(token_ids),
-            tokens => *tokens = None,
         }
         if !self.started {
             self.started = true;

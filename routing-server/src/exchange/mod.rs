@@ -55,6 +55,8 @@ struct Exchange {
     choices: VecDeque<Choice>,
     candidates: Value,
     previous: Vec<TaskId>,
+    /// Attempts since the answer last grew.
+    fruitless: usize,
     delivery: Delivery,
     /// The line of a batch that the answer is for; stored with the payment.
     line: Option<Line>,
@@ -109,6 +111,7 @@ pub async fn start_for(
         choices: VecDeque::new(),
         candidates: Value::Null,
         previous: Vec::new(),
+        fruitless: 0,
         delivery,
         line,
         waited: Duration::ZERO,
@@ -160,7 +163,8 @@ impl Exchange {
     ) -> Result<Attempt, Instant> {
         let deadline = failed.deadline(&self.app);
         self.needs.hint = None;
-        let tried = self.previous.len() + 1;
+        let gained = self.delivery.token_count() > failed.resumed();
+        self.fruitless = if gained { 0 } else { self.fruitless + 1 };
         if failure.is_bad_request() {
             // Too long for this node, it says; only a roomier one can prove it wrong.
             let context = failed.choice.candidate.offer().context_length;
@@ -168,20 +172,18 @@ impl Exchange {
             self.choices.retain(|choice| choice.candidate.offer().context_length > context);
         }
         let may_move = (failure.can_move() || failure.is_bad_request())
-            && tried < self.app.config.limits.attempts
-            && (!self.delivery.has_started() || self.resume(&failed, failure));
+            && self.fruitless < self.app.config.limits.attempts;
+        let resumes = may_move && self.resume(&failed, failure);
         self.previous.push(failed.assigned.task_id);
         drop(failed);
-        if !may_move {
+        if resumes && let Ok(next) = self.launch().await {
+            tracing::info!(after = self.delivery.token_count(), "going on elsewhere");
+            return Ok(next);
+        }
+        if !may_move || self.delivery.is_seen() {
             return Err(deadline);
         }
-        if self.delivery.has_started() {
-            tracing::info!(
-                after = self.delivery.tokens().map_or(0, <[u32]>::len),
-                "going on elsewhere"
-            );
-        }
-        self.delivery.restart();
+        self.start_over();
         // Why there is no second node matters less than why the first failed.
         self.launch().await.map_err(|_| deadline)
     }

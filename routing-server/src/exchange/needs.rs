@@ -7,7 +7,7 @@ use crate::{
     openai::{Call, preferences::Preferences},
 };
 use cactus_dispatch::{Features, Ineligible, Needs, Tally};
-use cactus_protocol::{Address, Feature, Octas, Prompt, Work};
+use cactus_protocol::{Address, Feature, Hash, Octas, Prompt, Work};
 
 /// Amounts are stored with 63 bits.
 const MAX_LOCK: Octas = Octas(i64::MAX as u64);
@@ -32,7 +32,7 @@ pub fn needs_of(app: &App, call: Call, means: Means) -> Result<(Work, Needs), Ap
     let Preferences { max_price, region, min_stake, gpu, node, .. } = call.preferences.clone();
     let work = bounded_work(app, call, context)?;
     let needs = Needs {
-        revision: app.config.models.get(&model).copied(),
+        revision: pinned_revision(app, &model),
         embedding: matches!(work, Work::Embed(_)),
         features: Features::of(&features_of(&work)),
         min_context: 0,
@@ -51,6 +51,19 @@ pub fn needs_of(app: &App, call: Call, means: Means) -> Result<(Work, Needs), Ap
         model,
     };
     Ok((work, needs))
+}
+
+/// The revision that this server keeps a model to.
+pub fn pinned_revision(app: &App, model: &str) -> Option<Hash> {
+    app.config.models.get(model).copied()
+}
+
+/// Makes the needs those of other work of the same request, at nodes with this revision.
+pub fn ask_for(needs: &mut Needs, work: &Work, revision: Option<Hash>) {
+    needs.prompt_tokens = work.prompt_tokens_bound();
+    needs.max_tokens = work.max_tokens();
+    needs.features = Features::of(&features_of(work));
+    needs.revision = revision;
 }
 
 /// Why nobody may answer: what the client can change comes first. `None` when somebody could if

@@ -179,8 +179,10 @@ impl Flow {
     }
 }
 
+/// Room for one more token: a node that goes on after another one also sends the text that this
+/// held back, which is shorter than a stop text.
 fn text_limit(max_tokens: u32) -> usize {
-    let tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX);
+    let tokens = usize::try_from(max_tokens).unwrap_or(usize::MAX).saturating_add(1);
     tokens.saturating_mul(BYTES_PER_TOKEN).min(MAX_TEXT_BYTES)
 }
 
@@ -264,7 +266,7 @@ mod tests {
     fn no_more_text_comes_than_the_tokens_can_hold() {
         let mut flow = open(9, 2, None);
         let mut long = delta(0, 0);
-        long.text = "x".repeat(2 * BYTES_PER_TOKEN);
+        long.text = "x".repeat(3 * BYTES_PER_TOKEN);
         assert_eq!(flow.accept(&long), Ok(()));
         let limit = long.text.len();
         assert_eq!(flow.accept(&delta(1, 1)), Err(Violation::TooMuchText { limit }));

@@ -12,7 +12,7 @@ use crate::support::{
 use cactus_protocol::{ChatRequest, Fault, ServerFrame, Work, frame::Failure, frame::Task};
 use cactus_routing_server::Limits;
 use rand::{RngExt, SeedableRng, rngs::SmallRng};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn request(task: &Task) -> &ChatRequest {
     match &task.work {
@@ -67,6 +67,48 @@ async fn a_stream_whose_node_dies_goes_on_at_another_with_each_token_once() {
     let unpaid = (failed.task_id, Closed::Failed(Fault::Provider));
     let paid = (served.task_id, Closed::Paid { prompt: 5, output: 2 });
     assert_eq!(closed, [unpaid, paid]);
+}
+
+/// The first node says two words and is lost; the second ends the answer with `more`.
+async fn broken_after_two(more: &[&str], fields: Value) -> (TestApp, Value, [Task; 2]) {
+    let app = spawn_app();
+    let (a, b) = (able(&app).await, able(&app).await);
+    linked(&app, 2).await;
+    let client = Client::funded(&app);
+    let serving = async {
+        let (mut bad, failed, mut good) = first_asked(a, b).await;
+        bad.delta(&failed, 0, "one ").await;
+        bad.delta(&failed, 1, "two").await;
+        drop(bad);
+        let served = good.task().await;
+        good.answer(&app, &served, more).await;
+        // A node that leaves at once may take its last frames with it.
+        ([failed, served], good)
+    };
+    let (response, (tasks, _good)) = tokio::join!(client.chat(fields), serving);
+    let answer: Value = response.json().await.unwrap();
+    app.settled(&tasks[1].task_id.to_string()).await;
+    (app, answer, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_not_streamed_goes_on_too_and_is_paid_once() {
+    let (app, answer, [_, served]) = broken_after_two(&[" three"], json!({})).await;
+    assert_eq!(request(&served).resume, [0, 1]);
+    assert_eq!(answer["choices"][0]["message"]["content"], "one two three");
+    assert_eq!(answer["usage"]["completion_tokens"], 3);
+    let paid = (served.task_id, Closed::Paid { prompt: 5, output: 1 });
+    assert!(app.chain.closed().contains(&paid));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_lost_between_its_last_token_and_the_end_costs_the_client_nothing() {
+    let (app, answer, [_, served]) = broken_after_two(&[], json!({"max_tokens": 2})).await;
+    assert_eq!((request(&served).resume.len(), request(&served).max_tokens), (2, 0));
+    assert_eq!(answer["choices"][0]["message"]["content"], "one two");
+    assert_eq!(answer["usage"]["completion_tokens"], 2);
+    let paid = (served.task_id, Closed::Paid { prompt: 5, output: 0 });
+    assert!(app.chain.closed().contains(&paid));
 }
 
 #[tokio::test(flavor = "multi_thread")]
