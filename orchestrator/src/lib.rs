@@ -15,7 +15,6 @@ mod hub;
 mod job;
 mod link;
 mod logging;
-mod named;
 mod orchestrator;
 mod output;
 mod remote;

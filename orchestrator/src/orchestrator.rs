@@ -8,7 +8,6 @@ use crate::{
     hardware::Hardware,
     hub::{Hub, HubConfig},
     link::{Link, ServerCheck, ServerDoubt},
-    named::named,
     remote::{RemoteConfig, RemoteModel},
     shelf::{ServedModel, Shelf},
     source::{EngineSource, LocalModel, Source},
@@ -65,13 +64,13 @@ async fn local_models(
     let mut models = Vec::new();
     for source in sources {
         models.push(match source {
-            LocalModel::Directory(folder) => load(config, folder).await?,
+            LocalModel::Directory(folder) => load(config, folder, None).await?,
             LocalModel::Hub(model, hub) => {
                 let hub = Hub::new(HubConfig::clone(hub))?;
                 let fetched = shutdown.run_until_cancelled(hub.fetch(model)).await;
                 let folder = fetched.context("stopped during a download")?;
                 let folder = folder.with_context(|| format!("cannot get {model}"))?;
-                named(model.id(), load(config, &folder).await?)
+                load(config, &folder, Some(model.id())).await?
             }
         });
     }
@@ -104,9 +103,11 @@ async fn remote_models(
     Ok(models)
 }
 
-/// Loads a directory as what its configuration says that it is.
-async fn load(config: &Config, folder: &Path) -> anyhow::Result<ServedModel> {
+/// Loads a directory as what its configuration says that it is; without an `id` it is served under
+/// the directory's name.
+async fn load(config: &Config, folder: &Path, id: Option<String>) -> anyhow::Result<ServedModel> {
     let options = LoadOptions {
+        id,
         threads: config.threads,
         slots: usize::from(config.slots),
         queue: usize::from(config.queue),

@@ -94,6 +94,7 @@ impl Model {
     pub fn load(options: LoadOptions) -> Result<Self, LoadError> {
         options.limits()?;
         let mut files = ModelFiles::open(&options.dir)?;
+        files.serve_as(options.id.as_deref())?;
         let codec = Codec::load(&mut files)?;
         let engine_options = EngineOptions {
             threads: options.threads,

@@ -15,6 +15,8 @@ const QUEUE_LIMIT: usize = 1 << 16;
 pub struct LoadOptions {
     /// A Hugging Face model directory.
     pub dir: PathBuf,
+    /// The name under which it is served; `None` takes that of the directory or of the GGUF file.
+    pub id: Option<String>,
     /// Compute threads; `None` takes what the machine has.
     pub threads: Option<usize>,
     /// Sequences decoded together.
@@ -32,6 +34,7 @@ impl LoadOptions {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
+            id: None,
             threads: None,
             slots: 4,
             queue: 32,

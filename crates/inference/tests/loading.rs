@@ -332,6 +332,16 @@ fn a_model_that_no_machine_holds_is_refused_before_it_is_read() {
 }
 
 #[test]
+fn a_model_is_served_under_the_name_that_is_given_or_that_of_its_directory() {
+    let base = LoadOptions { threads: Some(1), ..LoadOptions::new(fixture("llama3")) };
+    let id = Some("owner/name@v1.0".to_owned());
+    let renamed = Model::load(LoadOptions { id: id.clone(), ..base.clone() }).unwrap();
+    let plain = Model::load(base).unwrap();
+    assert_eq!((Some(&renamed.card().id), plain.card().id.as_str()), (id.as_ref(), "llama3"));
+    assert_eq!(renamed.card().revision, plain.card().revision, "a name is no part of the model");
+}
+
+#[test]
 fn the_card_says_how_much_memory_is_taken() {
     let options = LoadOptions { slots: 2, ..LoadOptions::new(fixture("llama3")) };
     let model = Model::load(options).unwrap();
@@ -407,6 +417,9 @@ proptest! {
 fn options_that_make_no_sense_are_refused() {
     let base = LoadOptions { threads: Some(1), ..LoadOptions::new(fixture("llama3")) };
     for options in [
+        LoadOptions { id: Some(String::new()), ..base.clone() },
+        LoadOptions { id: Some("a b".to_owned()), ..base.clone() },
+        LoadOptions { id: Some("a".repeat(257)), ..base.clone() },
         LoadOptions { slots: 0, ..base.clone() },
         LoadOptions { slots: usize::MAX, ..base.clone() },
         LoadOptions { queue: 0, ..base.clone() },

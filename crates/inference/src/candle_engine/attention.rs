@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use candle_core::{
-    CpuStorage, CustomOp2, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor, bail,
-};
+use candle_core::{CpuStorage, CustomOp2, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor};
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::activation;
 use super::architecture::{Architecture, LayerKind};
 use super::kernel;
-use super::linear::values;
+use super::linear::{values, values_mut};
 use super::rope::rotate;
 use super::rows::{Place, Rows};
 
@@ -124,11 +122,8 @@ impl InplaceOp1 for Rotate {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage)
-        else {
-            bail!("projections should be contiguous F32");
-        };
-        for (row, values) in values[start..end].chunks_exact_mut(self.0.row_width()).enumerate() {
+        let projected = values_mut(storage, layout)?;
+        for (row, values) in projected.chunks_exact_mut(self.0.row_width()).enumerate() {
             self.0.rotate(row, values);
         }
         Ok(())
@@ -150,10 +145,7 @@ impl InplaceOp2 for WriteCache {
         l2: &Layout,
     ) -> Result<()> {
         let projected = values(s2, l2)?;
-        let (Some((start, end)), CpuStorage::F32(cache)) = (l1.contiguous_offsets(), s1) else {
-            bail!("the KV cache should be contiguous F32");
-        };
-        let cache = &mut cache[start..end];
+        let cache = values_mut(s1, l1)?;
         let shape = &self.0;
         let width = shape.slot_width();
         for (row, place) in shape.rows.places.iter().enumerate() {

@@ -79,6 +79,17 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
     }
 }
 
+/// The values of a contiguous F32 tensor, to be changed in place.
+pub(crate) fn values_mut<'a>(
+    storage: &'a mut CpuStorage,
+    layout: &Layout,
+) -> Result<&'a mut [f32]> {
+    match (layout.contiguous_offsets(), storage) {
+        (Some((start, end)), CpuStorage::F32(values)) => Ok(&mut values[start..end]),
+        _ => bail!("the tensor should be contiguous F32"),
+    }
+}
+
 struct MultiplyTransposed;
 
 impl CustomOp2 for MultiplyTransposed {
@@ -112,11 +123,7 @@ impl InplaceOp1 for AddBias {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (Some((start, end)), CpuStorage::F32(values)) = (layout.contiguous_offsets(), storage)
-        else {
-            bail!("products should be contiguous F32");
-        };
-        for row in values[start..end].chunks_exact_mut(self.0.len()) {
+        for row in values_mut(storage, layout)?.chunks_exact_mut(self.0.len()) {
             row.iter_mut().zip(&*self.0).for_each(|(value, bias)| *value += bias);
         }
         Ok(())

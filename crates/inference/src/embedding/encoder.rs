@@ -23,6 +23,7 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn load(options: &LoadOptions) -> Result<Self, LoadError> {
         let files = &mut ModelFiles::open(&options.dir)?;
+        files.serve_as(options.id.as_deref())?;
         let threads = thread_pool(options.threads)?;
         let bert = threads.install(|| Bert::load(files))?;
         let tokens = Tokens::load(files, bert.config())?;

@@ -1,5 +1,6 @@
-//! Bounded reading of the files of one model: a directory, or a GGUF file and what lies beside it. Files are read once, so that what is
-//! hashed is what is used. It never follows a name out of the directory.
+//! Bounded reading of the files of one model: a directory, or a GGUF file and what lies beside it.
+//! Files are read once, so that what is hashed is what is used. It never follows a name out of the
+//! directory.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -21,11 +22,16 @@ pub(crate) const TOKENIZER_LIMIT: u64 = 128 << 20;
 /// The largest weights file.
 pub(crate) const WEIGHTS_LIMIT: u64 = 64 << 30;
 
+/// The longest name of a model, in bytes.
+const ID_LIMIT: usize = 256;
+
 /// A model directory and the hashes of what was read from it.
 pub(crate) struct ModelFiles {
     directory: PathBuf,
     entries: BTreeMap<String, Hash>,
-    /// The name under which the model is served, not yet checked.
+    /// What the directory or the GGUF file is called, not yet checked.
+    name: Option<String>,
+    /// The name under which the model is served, where another was given.
     id: Option<String>,
     gguf: Option<Gguf>,
 }
@@ -54,6 +60,12 @@ pub(crate) fn gguf_file(path: &Path) -> Result<Option<PathBuf>, LoadError> {
     Ok(found)
 }
 
+/// Whether a text of letters, digits and `signs` can be the name of a model.
+fn is_id(text: &str, signs: &str) -> bool {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || signs.contains(letter);
+    (1..=ID_LIMIT).contains(&text.len()) && text.chars().all(plain)
+}
+
 impl ModelFiles {
     /// Finds out what `path` is; a GGUF file is read and parsed at once.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
@@ -61,12 +73,13 @@ impl ModelFiles {
         let gguf = gguf_file(path)?;
         let absolute = path.canonicalize().map_err(unreadable)?;
         let text = |name: Option<&OsStr>| name.and_then(OsStr::to_str).map(str::to_owned);
-        let id = if absolute.is_file() { absolute.file_stem() } else { absolute.file_name() };
+        let name = if absolute.is_file() { absolute.file_stem() } else { absolute.file_name() };
         let directory = match &gguf {
             Some(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
             None => path.to_path_buf(),
         };
-        let mut files = Self { directory, entries: BTreeMap::new(), id: text(id), gguf: None };
+        let (name, entries) = (text(name), BTreeMap::new());
+        let mut files = Self { directory, entries, name, id: None, gguf: None };
         if let Some(name) = gguf.and_then(|file| text(file.file_name())) {
             let content = files.read(&name, WEIGHTS_LIMIT)?;
             let parsed = Gguf::parse(content).map_err(|reason| files.malformed(&name, &reason))?;
@@ -90,13 +103,31 @@ impl ModelFiles {
         self.gguf.as_ref()
     }
 
-    /// The name under which the model is served: that of the directory, or of the GGUF file.
-    pub(crate) fn model_id(&self) -> Result<String, LoadError> {
-        let name = self.id.clone().unwrap_or_default();
-        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-        if name.is_empty() || name.len() > 128 || !name.chars().all(plain) {
+    /// Serves the model under `id` instead of the name of its directory or file.
+    ///
+    /// # Errors
+    /// [`LoadError::InvalidOption`] if no request could carry it.
+    pub(crate) fn serve_as(&mut self, id: Option<&str>) -> Result<(), LoadError> {
+        if id.is_some_and(|id| !is_id(id, "-_.:@+/")) {
             return Err(LoadError::InvalidOption(format!(
-                "the directory's name is the model's id and should be letters, digits, `-`, `_` or `.`: {name:?}"
+                "a model's id is 1 to {ID_LIMIT} letters, digits and `-_.:@+/`, not {id:?}"
+            )));
+        }
+        self.id = id.map(str::to_owned);
+        Ok(())
+    }
+
+    /// The name under which the model is served: the one given, or else that of the directory or of
+    /// the GGUF file.
+    pub(crate) fn model_id(&self) -> Result<String, LoadError> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let name = self.name.clone().unwrap_or_default();
+        if !is_id(&name, "-_.") {
+            return Err(LoadError::InvalidOption(format!(
+                "the directory's name is the model's id and should be letters, digits, `-`, `_` \
+                 or `.`: {name:?}"
             )));
         }
         Ok(name)
