@@ -47,10 +47,10 @@ pub(crate) struct Beginning {
 
 impl Beginning {
     /// Replays what another node generated, so that what follows is what would have followed
-    /// there.
+    /// there. The constraint is that of what follows.
     pub(crate) fn new(
         stops: Vec<String>,
-        mut constraint: Option<Constraint>,
+        constraint: Option<Constraint>,
         resume: &[u32],
         codec: &Codec,
     ) -> Result<Self, GenerateError> {
@@ -62,11 +62,7 @@ impl Beginning {
                 return Err(GenerateError::BadRequest(reason));
             }
             history.push(*token);
-            let mut stopped = codec.is_end(*token);
-            if !stopped {
-                constraint.as_mut().map_or(Ok(()), |constraint| constraint.accept(*token))?;
-                stopped = answer.push(*token, codec)?.stopped;
-            }
+            let stopped = codec.is_end(*token) || answer.push(*token, codec)?.stopped;
             ended = stopped.then_some(FinishReason::Stop);
         }
         answer.mark_reported();
@@ -114,6 +110,23 @@ impl Job {
         cancel_queued(&self.reply, self.ticket, count(self.prompt.len()));
     }
 
+    /// Whether it is known by `until` what its first token may be, or that nobody cares.
+    pub(crate) fn is_prepared(&mut self, until: Instant) -> bool {
+        let constraint = &mut self.beginning.constraint;
+        self.reply.is_cancelled() || constraint.as_mut().is_none_or(|it| it.is_settled(until))
+    }
+
+    /// Why it cannot be served, if preparing it has shown that.
+    pub(crate) fn refusal(&self) -> Option<GenerateError> {
+        self.beginning.constraint.as_ref()?.allowed().err()
+    }
+
+    /// Reports a failure before it was queued; nothing follows.
+    pub(crate) fn refuse(self, error: GenerateError) {
+        drop(self.ticket);
+        self.reply.send(GenerateEvent::Failed(error));
+    }
+
     /// Positions at its longest.
     pub(crate) fn most_positions(&self) -> usize {
         let resumed = usize::try_from(self.beginning.resumed).unwrap_or(usize::MAX);
@@ -142,6 +155,8 @@ pub(crate) struct Sequence {
     computed: usize,
     /// A step failed that would have brought it to here; see [`Sequence::is_suspect`].
     trusted_from: usize,
+    /// The logits of the next token, while it is not known which tokens are allowed.
+    parked: Option<Vec<f32>>,
     /// Of tokens not yet reported.
     logprobs: VecDeque<TokenLogprobs>,
     started: bool,
@@ -159,6 +174,7 @@ impl Sequence {
             tokens,
             computed: 0,
             trusted_from: 0,
+            parked: None,
             logprobs: VecDeque::new(),
             started: false,
             first_token: None,
@@ -169,6 +185,8 @@ impl Sequence {
     /// Gives it a slot, with so many tokens in the engine; the first time, the caller is told.
     pub(crate) fn start(&mut self, id: SequenceId, computed: usize, now: Instant) {
         (self.id, self.computed, self.due) = (id, computed, now.max(self.due));
+        // They come again with its last token.
+        self.parked = None;
         if !self.started {
             self.started = true;
             self.job.ticket = None;
@@ -239,9 +257,21 @@ impl Sequence {
         self.computed < self.trusted_from
     }
 
-    /// What its answer must keep to, to be computed before the next token is chosen.
-    pub(crate) fn constraint(&mut self) -> Option<&mut Constraint> {
-        self.job.beginning.constraint.as_mut()
+    /// Keeps the logits of the next token until it can be chosen.
+    pub(crate) fn park(&mut self, logits: Vec<f32>) {
+        self.parked = Some(logits);
+    }
+
+    /// Whether it waits to choose a token and computes nothing.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.parked.is_some()
+    }
+
+    /// The logits that were kept, once the token can be chosen, and at `until` at the latest.
+    pub(crate) fn unpark(&mut self, until: Instant) -> Option<Vec<f32>> {
+        let constraint = &mut self.job.beginning.constraint;
+        let settled = constraint.as_mut().is_none_or(|constraint| constraint.is_settled(until));
+        if settled { self.parked.take() } else { None }
     }
 
     /// Chooses the token after `logits` and reports it. Some reason means that it was the last.
@@ -252,7 +282,7 @@ impl Sequence {
         now: Instant,
     ) -> Result<Option<FinishReason>, GenerateError> {
         let Beginning { history, answer, constraint, .. } = &mut self.job.beginning;
-        let allowed = constraint.as_mut().map(Constraint::compute).transpose()?;
+        let allowed = constraint.as_ref().map(Constraint::allowed).transpose()?;
         let token = sample(logits, history, &self.job.sampling, allowed);
         let token = token.map_err(|error| GenerateError::Internal(error.to_string()))?;
         if let Some(alternatives) = self.job.logprobs {
@@ -264,9 +294,6 @@ impl Sequence {
             answer.push_silent(token);
             return Ok(Some(FinishReason::Stop));
         }
-        if let Some(constraint) = constraint {
-            constraint.accept(token)?;
-        }
         let progress = answer.push(token, codec)?;
         let stopped = progress.stopped;
         self.report(progress);
@@ -274,7 +301,13 @@ impl Sequence {
             return Ok(Some(FinishReason::Stop));
         }
         self.tokens.push(token);
-        Ok(self.job.is_full().then_some(FinishReason::Length))
+        if self.job.is_full() {
+            return Ok(Some(FinishReason::Length));
+        }
+        if let Some(constraint) = &mut self.job.beginning.constraint {
+            constraint.accept(token);
+        }
+        Ok(None)
     }
 
     /// Reports what is left, then the end.

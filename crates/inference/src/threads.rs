@@ -17,6 +17,9 @@ use crate::text::codec::Codec;
 /// power cap.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(5);
 
+/// Between two looks at requests whose format is being worked out.
+const PREPARING_WAIT: Duration = Duration::from_millis(1);
+
 /// A request on its way to be tokenised.
 pub(crate) struct Submission {
     pub(crate) request: GenerateRequest,
@@ -36,14 +39,22 @@ pub(crate) struct Prompts {
 
 impl Prompts {
     pub(crate) fn serve(&self, submitted: &Receiver<Submission>, jobs: &SyncSender<Job>) {
-        // The channel of jobs has a place for every ticket, so sending does not wait.
-        while let Ok(submission) = submitted.recv() {
-            if let Some(job) = self.tokenise(submission)
-                && jobs.send(job).is_err()
-            {
-                return;
+        let mut unprepared: Vec<Job> = Vec::new();
+        loop {
+            let submission = match unprepared.is_empty() {
+                true => submitted.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                false => submitted.recv_timeout(PREPARING_WAIT),
+            };
+            match submission {
+                Ok(submission) => unprepared.extend(self.tokenise(submission)),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if !pass_on(&mut unprepared, jobs) {
+                break;
             }
         }
+        unprepared.into_iter().for_each(Job::cancel);
     }
 
     /// The job, unless the request ends here.
@@ -84,7 +95,7 @@ impl Prompts {
         let mut prompt = self.codec.prompt(&request.prompt, self.context)?;
         let room = self.context.saturating_sub(count(prompt.len()));
         let wanted = if request.max_tokens == 0 { room } else { request.max_tokens.min(room) };
-        let constraint = self.codec.constraint(&request.response_format)?;
+        let constraint = self.codec.constraint(&request.response_format, &request.resume)?;
         let beginning =
             Beginning::new(request.stop.clone(), constraint, &request.resume, &self.codec)?;
         prompt.extend_from_slice(&request.resume);
@@ -94,6 +105,21 @@ impl Prompts {
             beginning,
         })
     }
+}
+
+/// Hands on the jobs that are prepared, and refuses those that turn out not to be servable; whether
+/// anyone takes them still.
+fn pass_on(unprepared: &mut Vec<Job>, jobs: &SyncSender<Job>) -> bool {
+    let (now, mut taken) = (Instant::now(), true);
+    for job in unprepared.extract_if(.., |job| job.is_prepared(now)) {
+        match job.refusal() {
+            _ if job.reply.is_cancelled() => job.cancel(),
+            Some(error) => job.refuse(error),
+            // The channel has a place for every ticket, so sending does not wait.
+            None => taken &= jobs.send(job).is_ok(),
+        }
+    }
+    taken
 }
 
 /// What tokenising makes of a request.

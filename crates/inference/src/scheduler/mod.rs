@@ -18,11 +18,14 @@ use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError};
 use crate::sequence::{Job, Sequence};
 use crate::text::codec::Codec;
-use crate::text::format::Constraint;
 
 /// Free positions for each running sequence without which no other is admitted: it would have to
 /// give way again soon.
 const GROWTH: usize = 16;
+
+/// How long a step waits for all those together who do not know yet which tokens are allowed; they
+/// miss the next step then.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// The limits of a scheduler.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +123,7 @@ impl Scheduler {
     /// One pass: cancellations, admissions, one chunk of prompts, one token for all that are due.
     pub(crate) fn step(&mut self, now: Instant) -> Next {
         self.drop_over(now);
+        self.choose_late(now);
         self.admit(now);
         let pass = self.prepare(now);
         self.compute(&pass, now);
@@ -149,6 +153,20 @@ impl Scheduler {
         let cancelled = cancelled.filter(|(_, sequence)| sequence.is_cancelled());
         let cancelled = cancelled.map(|(index, _)| (index, Ok(FinishReason::Cancelled)));
         self.end(cancelled.collect(), now);
+    }
+
+    /// Chooses the tokens of those who know at last which are allowed.
+    fn choose_late(&mut self, now: Instant) {
+        let mut ended: Vec<Ended> = Vec::new();
+        for (index, sequence) in self.running.iter_mut().enumerate() {
+            if sequence.is_parked()
+                && let Some(logits) = sequence.unpark(now)
+            {
+                let outcome = sequence.advance(&logits, &self.codec, now).transpose();
+                ended.extend(outcome.map(|outcome| (index, outcome)));
+            }
+        }
+        self.end(ended, now);
     }
 
     /// Starts waiting sequences in order while there are slots and memory. One of higher priority
@@ -301,7 +319,11 @@ impl Scheduler {
             let chunk = |(sequence, tokens): (_, &[u32])| Chunk { sequence, tokens: tokens.into() };
             Batch::Prefill(Prefill { chunks: chosen.map(chunk).collect() })
         };
-        let computed = self.run(&batch, pass);
+        let engine = &mut self.engine;
+        let computed = guard(|| match &batch {
+            Batch::Decode(batch) => engine.decode(batch, Tap::Last),
+            Batch::Prefill(batch) => engine.prefill(batch, Tap::Last),
+        });
         if !decoding {
             self.pace.observe(pass.iter().map(|(_, tokens)| tokens).sum(), started.elapsed());
         }
@@ -312,53 +334,25 @@ impl Scheduler {
         // Time has passed since the step began; tokens exist only from here on.
         let after = Instant::now().max(now);
         match computed.and_then(complete) {
-            Ok(step) => self.absorb(pass, &step, now, after),
+            Ok(step) => self.absorb(pass, step, now, after),
             Err(error) => self.recover(pass, &error, after),
         }
     }
 
-    /// Runs the engine and, beside it, computes what may come next in answers of a given form.
-    fn run(&mut self, batch: &Batch, pass: &Pass) -> Result<Step, EngineError> {
-        let (engine, running) = (&mut self.engine, &mut self.running);
-        let mut compute = || match batch {
-            Batch::Decode(batch) => guard(|| engine.decode(batch, Tap::Last)),
-            Batch::Prefill(batch) => guard(|| engine.prefill(batch, Tap::Last)),
-        };
-        let mut constraints: Vec<&mut Constraint> = Vec::new();
-        let mut planned = pass.iter().peekable();
-        for (index, sequence) in running.iter_mut().enumerate() {
-            let last = planned.next_if(|(planned, _)| *planned == index);
-            if last.is_some_and(|(_, tokens)| *tokens == sequence.pending().len()) {
-                constraints.extend(sequence.constraint());
-            }
-        }
-        if constraints.is_empty() {
-            return compute();
-        }
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for constraint in constraints {
-                    // A failure is met again, and reported, when the token is chosen.
-                    let _ = constraint.compute();
-                }
-            });
-            compute()
-        })
-    }
-
     /// Hands the results of a pass to its sequences.
-    fn absorb(&mut self, pass: &Pass, step: &Step, now: Instant, after: Instant) {
+    fn absorb(&mut self, pass: &Pass, step: Step, now: Instant, after: Instant) {
         let mut ended: Vec<Ended> = Vec::new();
-        for ((index, tokens), output) in pass.iter().zip(&step.outputs) {
+        let patience = after + PATIENCE;
+        for ((index, tokens), output) in pass.iter().zip(step.outputs) {
             let sequence = &mut self.running[*index];
             if !sequence.set_computed(sequence.computed() + tokens) {
                 continue;
             }
             sequence.due = (sequence.due + self.limits.token_interval).max(now);
-            match sequence.advance(&output.logits.values, &self.codec, after) {
-                Ok(None) => {}
-                Ok(Some(reason)) => ended.push((*index, Ok(reason))),
-                Err(error) => ended.push((*index, Err(error))),
+            sequence.park(output.logits.values);
+            if let Some(logits) = sequence.unpark(patience) {
+                let outcome = sequence.advance(&logits, &self.codec, after).transpose();
+                ended.extend(outcome.map(|outcome| (*index, outcome)));
             }
         }
         self.end(ended, after);
@@ -394,7 +388,11 @@ impl Scheduler {
     }
 
     fn next(&self, now: Instant) -> Next {
-        match self.running.iter().map(|sequence| sequence.due).min() {
+        let due = |sequence: &Sequence| match sequence.is_parked() {
+            true => now + PATIENCE,
+            false => sequence.due,
+        };
+        match self.running.iter().map(due).min() {
             None if self.queue.is_empty() => Next::Idle,
             Some(due) if due > now => Next::At(due),
             _ => Next::Now,

@@ -14,6 +14,8 @@ use crate::gauges::Gauges;
 use crate::request::{FinishReason, GenerateError, GenerateEvent, Sampling};
 use crate::sequence::{Beginning, Job, Reply};
 use crate::text::codec::Codec;
+use crate::text::format::Constraint;
+use crate::text::workers::Workers;
 
 const VOCABULARY: usize = 288;
 /// A token of the fixture whose text is one letter.
@@ -381,6 +383,31 @@ fn an_answer_that_was_complete_elsewhere_ends_without_the_engine() {
     assert_eq!(asked[0].end(), (Some(FinishReason::Stop), 0));
     assert_eq!(asked[1].end(), (Some(FinishReason::Length), 0));
     assert!(bench.seen.lock().unwrap().prefills.is_empty());
+}
+
+#[test]
+fn a_format_that_is_long_in_the_making_holds_up_its_own_answer_alone() {
+    let mut bench = bench(2, 1000, Duration::ZERO);
+    let (release, held) = std::sync::mpsc::sync_channel::<()>(0);
+    let constraint = Constraint::begin(&Arc::new(Workers::new(1)), move || {
+        let _ = held.recv();
+        Err(GenerateError::BadRequest("scripted".to_owned()))
+    });
+    let mut slow =
+        bench.ask_with(vec![5; 40], 9, |job| job.beginning.constraint = Some(constraint));
+    let mut other = bench.ask(vec![5; 4], 30);
+    bench.run();
+    assert_eq!(other.end(), (Some(FinishReason::Length), 30));
+    assert!(matches!(slow.drain()[..], [GenerateEvent::Started { .. }]));
+    let mut after = bench.ask(vec![5; 4], 3);
+    bench.run();
+    assert_eq!(after.end(), (Some(FinishReason::Length), 3));
+    assert!(matches!(bench.step(), Next::At(_)), "it looks again soon");
+    release.send(()).unwrap();
+    while !matches!(bench.step(), Next::Idle) {}
+    let refused = GenerateError::BadRequest("scripted".to_owned());
+    assert_eq!(slow.drain(), [GenerateEvent::Failed(refused)]);
+    assert!(bench.seen.lock().unwrap().held.is_empty());
 }
 
 #[test]

@@ -151,15 +151,19 @@ impl Codec {
         self.formats.are_known()
     }
 
-    /// What the answer must keep to, if anything.
+    /// What the answer must keep to, if anything, after its first tokens; worked out in the
+    /// background.
     ///
     /// # Errors
-    /// [`GenerateError::BadRequest`] if the format cannot be followed.
+    /// [`GenerateError::BadRequest`] if the format is too much to be followed.
     pub(crate) fn constraint(
         &self,
         format: &ResponseFormat,
+        resume: &[u32],
     ) -> Result<Option<Constraint>, GenerateError> {
-        self.formats.constraint(format)
+        // The token that ends an answer is no part of what the format says.
+        let after = resume.iter().copied().take_while(|token| !self.is_end(*token)).collect();
+        self.formats.constraint(format, after)
     }
 
     /// Whether `token` ends the model's turn.

@@ -6,6 +6,7 @@ pub(crate) mod codec;
 pub(crate) mod format;
 pub(crate) mod template;
 pub(crate) mod vocabulary;
+pub(crate) mod workers;
 
 #[cfg(test)]
 mod tests;

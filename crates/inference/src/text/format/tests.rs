@@ -4,10 +4,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::*;
 use crate::load::files::ModelFiles;
 use crate::request::Sampling;
-use crate::sampler::{History, sample};
+use crate::sampler::{History, TokenSet, sample};
 use crate::text::codec::Codec;
 
 fn codec() -> Codec {
@@ -15,9 +17,25 @@ fn codec() -> Codec {
     Codec::load(&mut ModelFiles::open(&directory).unwrap()).unwrap()
 }
 
+/// Waits for what is going on; the limits of a constraint end the wait.
+fn settle(constraint: &mut Constraint) -> Result<&TokenSet, GenerateError> {
+    while !constraint.is_settled(Instant::now() + Duration::from_millis(100)) {}
+    constraint.allowed()
+}
+
+fn constraint_after(
+    codec: &Codec,
+    schema: &str,
+    after: &[u32],
+) -> Result<Constraint, GenerateError> {
+    let format = ResponseFormat::JsonSchema(schema.to_owned());
+    let mut constraint = codec.constraint(&format, after)?.expect("a schema is a constraint");
+    settle(&mut constraint)?;
+    Ok(constraint)
+}
+
 fn constraint(codec: &Codec, schema: &Value) -> Result<Constraint, GenerateError> {
-    let format = ResponseFormat::JsonSchema(schema.to_string());
-    Ok(codec.constraint(&format)?.expect("a schema is a constraint"))
+    constraint_after(codec, &schema.to_string(), &[])
 }
 
 /// What a model writes that likes all tokens alike; `None` if it has not come to an end.
@@ -27,13 +45,13 @@ fn scribble(codec: &Codec, schema: &Value, seed: u64, most: usize) -> Option<Str
     let logits = vec![0.0; codec.vocabulary()];
     let sampling = Sampling { seed, ..Sampling::default() };
     for _ in 0..most {
-        let allowed = constraint.compute().unwrap();
+        let allowed = settle(&mut constraint).unwrap();
         let token = sample(&logits, &history, &sampling, Some(allowed)).unwrap();
         if codec.is_end(token) {
             return Some(codec.decode(&tokens).unwrap());
         }
         history.push(token);
-        constraint.accept(token).unwrap();
+        constraint.accept(token);
         tokens.push(token);
     }
     None
@@ -84,13 +102,18 @@ fn white_space_comes_to_an_end() {
 #[test]
 fn plain_text_has_no_constraint_and_an_object_begins_with_a_brace() {
     let codec = codec();
-    assert!(codec.constraint(&ResponseFormat::Text).unwrap().is_none());
-    let mut object = codec.constraint(&ResponseFormat::JsonObject).unwrap().unwrap();
-    let allowed = object.compute().unwrap().clone();
+    assert!(codec.constraint(&ResponseFormat::Text, &[]).unwrap().is_none());
+    let mut object = codec.constraint(&ResponseFormat::JsonObject, &[]).unwrap().unwrap();
+    let allowed = settle(&mut object).unwrap().clone();
     let tokens = |text: &str| codec.tokenise(text, false).unwrap();
     assert!(allowed.contains(tokens("{")[0]));
     assert!(!allowed.contains(tokens("[")[0]) && !allowed.contains(tokens("a")[0]));
-    assert!(object.accept(tokens("a")[0]).is_err());
+    object.accept(tokens("a")[0]);
+    assert!(matches!(settle(&mut object), Err(GenerateError::BadRequest(_))));
+    let written = tokens(r#"{"a": 1"#);
+    let mut resumed = constraint_after(&codec, r#"{"type": "object"}"#, &written).unwrap();
+    assert!(settle(&mut resumed).unwrap().contains(tokens("}")[0]));
+    assert!(constraint_after(&codec, r#"{"type": "object"}"#, &tokens("[")).is_err());
 }
 
 /// A schema that many of these nest, from the inside out.
@@ -108,6 +131,25 @@ fn doubling(depth: usize) -> Value {
     let mut definitions: serde_json::Map<_, _> = (0..depth).map(definition).collect();
     definitions.insert(format!("d{depth}"), json!({ "type": "null" }));
     json!({ "$ref": "#/$defs/d0", "$defs": definitions })
+}
+
+/// Definitions that each refer to the next.
+fn chain(length: usize) -> Value {
+    let link = |n: usize| (format!("d{n}"), json!({ "$ref": format!("#/$defs/d{}", n + 1) }));
+    let mut definitions: serde_json::Map<_, _> = (0..length).map(link).collect();
+    definitions.insert(format!("d{length}"), json!({ "type": "null" }));
+    json!({ "$ref": "#/$defs/d0", "$defs": definitions })
+}
+
+/// Objects that can only be told apart at their very end.
+fn alternations(levels: usize) -> Value {
+    (0..levels).fold(json!({ "type": "null" }), |inner, level| {
+        let field = |kind: &str| {
+            json!({ "type": "object", "required": ["a", "z"], "properties": {
+            "a": inner, "z": { "const": format!("{kind}{level}") } } })
+        };
+        json!({ "anyOf": [field("x"), { "$ref": "#" }, { "type": "array", "items": inner }] })
+    })
 }
 
 /// Patterns that only together are hard.
@@ -147,6 +189,21 @@ fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
             &|index| json!({ "type": "integer", "minimum": index, "maximum": index + 7919 }),
         ),
         many(600, &|index| json!({ "type": "string", "pattern": format!("^[a-f]{{{index}}}$") })),
+        // Long chains and deep trees, which go down the stack of whoever follows them.
+        chain(900),
+        nested(31, |inner| json!({ "anyOf": [inner, { "type": "integer" }] })),
+        nested(31, |inner| json!({ "allOf": [inner] })),
+        nested(31, |inner| json!({ "type": "object", "properties": { "a": inner } })),
+        json!({ "type": "string", "pattern": format!("{}a{}", "(".repeat(8000), ")".repeat(8000)) }),
+        json!({ "type": "string", "pattern": "a?".repeat(4000) + &"a".repeat(4000) }),
+        json!({ "type": "string", "pattern": format!("^({})$", vec!["[a-z]+x"; 2000].join("|")) }),
+        json!({ "enum": (0..6000).map(|n| format!("value {}", n * 7919)).collect::<Vec<_>>() }),
+        json!({ "anyOf": (0..900).map(|n| json!({ "const": "ab".repeat(n % 30) })).collect::<Vec<_>>() }),
+        alternations(12),
+        json!({ "type": "object", "additionalProperties": { "$ref": "#" },
+            "patternProperties": { "^(a|b)*$": { "$ref": "#" } } }),
+        json!({ "type": "array", "prefixItems": vec![json!({ "$ref": "#" }); 500] }),
+        json!({ "type": "object", "required": (0..3000).map(|n| n.to_string()).collect::<Vec<_>>() }),
         intersected(59),
         intersected(2),
     ];
@@ -155,10 +212,10 @@ fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
         let outcome = constraint(&codec, &schema).and_then(|mut constraint| {
             // Whatever was accepted must also be followed in bounded time.
             for _ in 0..50 {
-                let allowed = constraint.compute()?;
+                let allowed = settle(&mut constraint)?;
                 let token = (0..).take(codec.vocabulary()).find(|token| allowed.contains(*token));
                 let Some(token) = token.filter(|token| !codec.is_end(*token)) else { break };
-                constraint.accept(token)?;
+                constraint.accept(token);
             }
             Ok(())
         });
@@ -172,7 +229,21 @@ fn hostile_and_unsupported_schemas_are_refused_or_followed_in_bounded_time() {
     }
     let deep = "[".repeat(30_000);
     for text in ["", "{", "nul", deep.as_str(), "{} {}", "false", "\"string\""] {
-        let refused = codec.constraint(&ResponseFormat::JsonSchema(text.to_owned()));
+        let refused = constraint_after(&codec, text, &[]);
         assert!(matches!(refused, Err(GenerateError::BadRequest(_))), "{text}");
+    }
+}
+
+#[test]
+fn a_schema_of_too_many_levels_or_values_is_refused_before_it_is_compiled() {
+    let codec = codec();
+    let deep = nested(70, |inner| json!({ "items": inner }));
+    let wide = json!({ "enum": vec![0; 20_000] });
+    for (schema, words) in [(deep, "levels"), (wide, "values")] {
+        let format = ResponseFormat::JsonSchema(schema.to_string());
+        match codec.constraint(&format, &[]) {
+            Err(GenerateError::BadRequest(reason)) => assert!(reason.contains(words), "{reason}"),
+            _ => panic!("it should be refused at once"),
+        }
     }
 }
