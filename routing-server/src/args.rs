@@ -166,7 +166,7 @@ impl Default for Limits {
             streams: 1024,
             streams_per_payer: 64,
             links: 4096,
-            attempts: 3,
+            attempts: 5,
             queue: 1024,
             queue_ms: 10_000,
             default_max_tokens: 1024,

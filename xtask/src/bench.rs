@@ -28,12 +28,14 @@ pub enum Subject {
     /// The routing server against nginx and, where they are installed, sglang-router and
     /// vllm-router, in front of the same mock engine.
     Router,
+    /// Answers and payments of the routing server while nodes and clients break off at random.
+    Continuity,
     /// Build time and binary sizes from an empty target directory.
     Build,
 }
 
-/// Measures one subject, or all but the build, the router (it needs nginx) and the soak, which
-/// takes `minutes`.
+/// Measures one subject, or all but the build, the router (it needs nginx), continuity and the soak,
+/// which takes `minutes`.
 pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
     let usual = [Subject::Engine, Subject::Chain, Subject::Network, Subject::Dispatch];
     for subject in subject.map_or(usual.to_vec(), |only| vec![only]) {
@@ -43,7 +45,8 @@ pub fn run(subject: Option<Subject>, minutes: u32) -> Result<()> {
             Subject::Soak => chain_bench(&["soak", &minutes.to_string()])?,
             Subject::Network => example("cactus-cli", "network_latency", &["200"])?,
             Subject::Dispatch => example("cactus-dispatch", "choosing", &[])?,
-            Subject::Router => router()?,
+            Subject::Router => server_bench("router", &["--fleet"])?,
+            Subject::Continuity => server_bench("continuity", &["--streams", "100000"])?,
             Subject::Build => build()?,
         }
     }
@@ -59,10 +62,9 @@ fn chain_bench(words: &[&str]) -> Result<()> {
     example("cactus-localnet", "chain_bench", words)
 }
 
-fn router() -> Result<()> {
-    let words =
-        ["bench", "--package", "cactus-routing-server", "--bench", "router", "--", "--fleet"];
-    succeed(Command::new("cargo").args(words))
+fn server_bench(name: &str, words: &[&str]) -> Result<()> {
+    let fixed = ["bench", "--package", "cactus-routing-server", "--bench", name, "--"];
+    succeed(Command::new("cargo").args(fixed).args(words))
 }
 
 fn engine() -> Result<()> {

@@ -1,9 +1,12 @@
-//! How many requests may be sent twice because their first token is late. Pure.
+//! How many requests may be sent twice because an answer is late. Pure.
 
 /// Second attempts granted per thousand requests.
 const SHARE_MILLI: u32 = 20;
 /// Second attempts that may be saved up, in thousandths.
 const SAVED_MILLI: u32 = 10_000;
+/// What is kept back for answers that are very late, in thousandths: one answer in twenty is a
+/// little late every day, and must not have spent what a node that hangs will need.
+const RESERVE_MILLI: u32 = 7_000;
 /// What one costs, in thousandths.
 const COST_MILLI: u32 = 1_000;
 
@@ -19,9 +22,18 @@ impl HedgeBudget {
         self.saved_milli = (self.saved_milli + SHARE_MILLI).min(SAVED_MILLI);
     }
 
-    /// Takes one second attempt out, if there is one.
+    /// Takes one second attempt out for an answer that is late, if there is one to spare.
     pub fn take(&mut self) -> bool {
-        let left = self.saved_milli.checked_sub(COST_MILLI);
+        self.take_above(RESERVE_MILLI)
+    }
+
+    /// Takes one second attempt out for an answer that is very late, if there is one.
+    pub fn take_urgent(&mut self) -> bool {
+        self.take_above(0)
+    }
+
+    fn take_above(&mut self, kept_milli: u32) -> bool {
+        let left = self.saved_milli.checked_sub(COST_MILLI).filter(|left| *left >= kept_milli);
         self.saved_milli = left.unwrap_or(self.saved_milli);
         left.is_some()
     }
@@ -37,7 +49,7 @@ mod tests {
         let mut sent_twice = 0;
         for _ in 0..10_000 {
             budget.request();
-            sent_twice += u32::from(budget.take());
+            sent_twice += u32::from(budget.take_urgent());
         }
         assert_eq!(sent_twice, 200);
     }
@@ -46,6 +58,14 @@ mod tests {
     fn a_quiet_night_does_not_pay_for_a_storm() {
         let mut budget = HedgeBudget::default();
         (0..100_000).for_each(|_| budget.request());
-        assert_eq!((0..100).filter(|_| budget.take()).count(), 10);
+        assert_eq!((0..100).filter(|_| budget.take_urgent()).count(), 10);
+    }
+
+    #[test]
+    fn what_is_a_little_late_leaves_something_for_what_is_very_late() {
+        let mut budget = HedgeBudget::default();
+        (0..100_000).for_each(|_| budget.request());
+        assert_eq!((0..100).filter(|_| budget.take()).count(), 3);
+        assert_eq!((0..100).filter(|_| budget.take_urgent()).count(), 7);
     }
 }

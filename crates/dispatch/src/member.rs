@@ -56,6 +56,7 @@ pub struct Member {
     pub(crate) record: Arc<Mutex<Record>>,
     offers: Vec<Arc<ModelOffer>>,
     origin: Instant,
+    spoke: AtomicU64,
 }
 
 /// One task on a node, counted while it lives.
@@ -104,6 +105,7 @@ impl Member {
             blocked_until: AtomicU64::new(0),
             away: AtomicU64::new(0),
             probing: AtomicBool::new(false),
+            spoke: AtomicU64::new(0),
         };
         member.heard.store(member.milliseconds(now), Relaxed);
         member
@@ -152,6 +154,21 @@ impl Member {
         let mine = self.in_flight.load(Relaxed);
         self.elsewhere.store(reported.saturating_sub(mine), Relaxed);
         self.heard.store(self.milliseconds(now), Relaxed);
+    }
+
+    /// It said something about a task.
+    pub fn speak(&self, now: Instant) {
+        self.spoke.store(self.milliseconds(now), Relaxed);
+    }
+
+    /// Whether it has said anything about any task since then.
+    pub fn has_spoken_since(&self, then: Instant) -> bool {
+        self.spoke.load(Relaxed) > self.milliseconds(then)
+    }
+
+    /// Whether it gets no task now, for what came of others.
+    pub fn is_paused(&self, now: Instant) -> bool {
+        self.is_blocked(self.milliseconds(now))
     }
 
     pub(crate) fn is_away(&self, offer: usize) -> bool {

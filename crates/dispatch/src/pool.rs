@@ -49,8 +49,10 @@ pub struct Candidate {
     /// Each term, in [0, 1].
     pub terms: Terms,
     /// The time to first token that 19 of 20 of its answers keep to; of a node that was not
-    /// measured enough, several times what is usual among the others.
+    /// measured enough, several times what is usual among the others. More for a longer prompt.
     pub usual_ttft: Option<Duration>,
+    /// The time between two of its tokens, once measured.
+    pub usual_gap: Option<Duration>,
     pub(crate) holder: Holder,
     offer: usize,
 }
@@ -439,6 +441,13 @@ impl Search<'_> {
         Ranking { order, ..self.ranking }
     }
 
+    fn usual_ttft(&self, seat: &Seat) -> Option<Duration> {
+        let usual = seat.standing.usual_ttft.or_else(|| self.index.scale.patience())?;
+        let speed = seat.standing.speed.or(self.index.scale.speed);
+        let longer = speed.map_or(1.0, |speed| speed.prompt_factor(self.needs.prompt_tokens));
+        Some(duration(usual.as_secs_f64() * longer.max(1.0)))
+    }
+
     fn describe(&self, found: &Found) -> Option<Candidate> {
         let chair = &self.index.chairs[place(found.id)];
         let seat = chair.seat.as_ref()?;
@@ -449,10 +458,15 @@ impl Search<'_> {
             lock: found.lock,
             score: terms.weigh(&self.rules.weights),
             terms,
-            usual_ttft: seat.standing.usual_ttft.or_else(|| self.index.scale.patience()),
+            usual_ttft: self.usual_ttft(seat),
+            usual_gap: seat.standing.speed.map(|speed| duration(speed.itl)),
             holder: Holder { seat: found.id, generation: chair.generation },
         })
     }
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 fn tags(seat: &Seat) -> impl Iterator<Item = Tag> {

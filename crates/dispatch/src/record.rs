@@ -26,6 +26,8 @@ pub enum Outcome {
     },
     /// No first token for so long; another node was faster.
     Late(Duration),
+    /// A task is late, and the node has said nothing of any task since it got that one.
+    Silent,
 }
 
 /// What is remembered of a node.
@@ -71,6 +73,7 @@ impl Record {
                 self.quarantined_until = Some(until);
             }
             Outcome::Late(waited) => self.statistics.record_late(waited),
+            Outcome::Silent => self.breaker = self.breaker.fail(now),
         }
     }
 

@@ -138,7 +138,7 @@ pub struct Timing {
     pub ttft: Duration,
     /// From sending the task to the last frame.
     pub total: Duration,
-    /// Prompt length in tokens.
+    /// Prompt length in tokens, counted as in the needs of requests.
     pub prompt_tokens: u32,
     /// Output length in tokens.
     pub output_tokens: u32,
@@ -161,8 +161,12 @@ impl Speed {
     /// Seconds to the last token of a request of this size. Half of the time to the first token
     /// is taken to grow with the prompt.
     pub fn seconds(&self, prompt_tokens: u32, output_tokens: u32) -> f64 {
-        let scale = 0.5 + 0.5 * f64::from(prompt_tokens) / self.usual_prompt.max(1.0);
-        self.ttft * scale + self.itl * f64::from(output_tokens)
+        self.ttft * self.prompt_factor(prompt_tokens) + self.itl * f64::from(output_tokens)
+    }
+
+    /// How many times as long as a usual prompt one of this length takes to the first token.
+    pub fn prompt_factor(&self, prompt_tokens: u32) -> f64 {
+        0.5 + 0.5 * f64::from(prompt_tokens) / self.usual_prompt.max(1.0)
     }
 }
 

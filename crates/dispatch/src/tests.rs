@@ -331,6 +331,34 @@ fn failures_in_a_row_open_the_breaker_and_one_probe_closes_it() {
 }
 
 #[test]
+fn a_node_that_says_nothing_of_several_late_tasks_gets_no_more() {
+    let mut world = World::new();
+    let node = world.link(1);
+    let sent_at = world.now;
+    node.speak(sent_at);
+    assert!(!node.has_spoken_since(sent_at));
+    for _ in 0..3 {
+        assert!(!node.is_paused(world.now));
+        world.fleet.record(&node, Outcome::Silent, world.now);
+    }
+    assert!(node.is_paused(world.now));
+    world.wait(SECOND);
+    node.speak(world.now);
+    assert!(node.has_spoken_since(sent_at) && !node.is_paused(world.now));
+}
+
+#[test]
+fn a_longer_prompt_is_waited_for_longer() {
+    let mut world = World::new();
+    world.link_measured(1, 1_000);
+    let mut usual = |prompt_tokens| {
+        let needs = Needs { prompt_tokens, ..needs() };
+        world.choose(&needs).order[0].usual_ttft.unwrap()
+    };
+    assert!(usual(100_000) > 10 * usual(100));
+}
+
+#[test]
 fn what_was_measured_survives_the_link() {
     let mut world = World::new();
     let node = world.link(1);

@@ -29,6 +29,11 @@ const CLIENT_SHARE_MILLI: u128 = 100;
 /// thousandths, its times say nothing about the node.
 const MEASURABLE_MILLI: u128 = 20;
 
+/// A stream that pauses for so many times its usual gap may have stopped.
+const PAUSE_FACTOR: u32 = 10;
+/// No pause is remarkable below this: engines read others' prompts in between.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+
 /// A task that was sent.
 pub struct Attempt {
     /// Who was asked for what.
@@ -45,6 +50,8 @@ pub struct Attempt {
     pub subscription: Subscription,
     /// The first event, when somebody waited for it; `None` inside when the link closed.
     pub heard: Option<Option<LinkEvent>>,
+    /// What came so far.
+    pub progress: Progress,
 }
 
 /// The times of an attempt.
@@ -74,12 +81,46 @@ pub struct Ended {
     pub result: Result<(Received, Signed<Receipt>), Failure>,
 }
 
+/// Where following an answer stopped.
+pub enum Followed {
+    /// At its end.
+    Ended(Box<Ended>),
+    /// It has paused for much longer than its rhythm. Told once; it may still go on.
+    Paused,
+}
+
+/// What came of an answer so far.
 #[derive(Default)]
-struct Progress {
+pub struct Progress {
     output: OutputHasher,
     first_delta_after: Option<Duration>,
+    deltas: u32,
+    /// When the last part had been passed on.
+    quiet_since: Option<Instant>,
     blocked: Duration,
+    paused: bool,
     stopped: bool,
+}
+
+/// What was waited for.
+enum Next {
+    Event(Option<LinkEvent>),
+    Paused,
+}
+
+impl Progress {
+    /// A part came after so long.
+    fn part(&mut self, after: Duration) {
+        self.first_delta_after.get_or_insert(after);
+        self.deltas = self.deltas.saturating_add(1);
+    }
+
+    /// The mean time between two parts, once there are two.
+    fn rhythm(&self, sent_at: Instant) -> Option<Duration> {
+        let gaps = self.deltas.checked_sub(1).filter(|gaps| *gaps > 0)?;
+        let first = sent_at + self.first_delta_after?;
+        Some(self.quiet_since?.saturating_duration_since(first) / gaps)
+    }
 }
 
 impl Attempt {
@@ -94,6 +135,16 @@ impl Attempt {
             Work::Chat(request) => u32::try_from(request.resume.len()).unwrap_or(u32::MAX),
             Work::Embed(_) => 0,
         }
+    }
+
+    /// Nothing of the answer came yet.
+    pub fn has_not_begun(&self) -> bool {
+        self.progress.quiet_since.is_none()
+    }
+
+    /// Since when nothing of the answer came.
+    pub fn quiet_since(&self) -> Instant {
+        self.progress.quiet_since.unwrap_or(self.sent_at)
     }
 
     /// Until the node says anything. Cancel-safe.
@@ -118,49 +169,55 @@ impl Attempt {
         self.sent_at + Duration::from_millis(app.config.limits.task_ms.into())
     }
 
-    /// Passes the answer on as it comes, to its end.
-    pub async fn follow(&mut self, app: &App, delivery: &mut Delivery) -> Ended {
-        let mut progress = Progress::default();
-        let done = match self.pump(app, delivery, &mut progress).await {
-            Err(failure) if failure.leaves_a_bill() && progress.first_delta_after.is_some() => {
-                self.stop(&mut progress, failure).await
+    /// Passes the answer on as it comes, to its end or a long pause.
+    pub async fn follow(&mut self, app: &App, delivery: &mut Delivery) -> Followed {
+        let done = match self.pump(app, delivery).await {
+            Ok(None) => return Followed::Paused,
+            Ok(Some(done)) => Ok(done),
+            Err(failure)
+                if failure.leaves_a_bill() && self.progress.first_delta_after.is_some() =>
+            {
+                self.stop(failure).await
             }
-            done => done,
+            Err(failure) => Err(failure),
         };
         let total = self.sent_at.elapsed();
-        let (first_delta_after, blocked) = (progress.first_delta_after, progress.blocked);
+        let Progress { output, first_delta_after, blocked, stopped, .. } =
+            std::mem::take(&mut self.progress);
         let result = done.map(|done| {
             let received = Received {
-                output: progress.output,
+                output,
                 first_delta_after,
                 done_after: total,
                 finish_reason: done.finish_reason,
-                stopped: progress.stopped,
+                stopped,
             };
             (received, done.receipt)
         });
         let times = Times { first_delta_after, total, blocked };
-        Ended { times, result }
+        Followed::Ended(Box::new(Ended { times, result }))
     }
 
+    /// The last frame; `None` at a long pause.
     async fn pump(
         &mut self,
         app: &App,
         delivery: &mut Delivery,
-        progress: &mut Progress,
-    ) -> Result<Box<Done>, Failure> {
+    ) -> Result<Option<Box<Done>>, Failure> {
         loop {
-            let event = self.wait(app, delivery, progress).await?;
+            let event = match self.wait(app, delivery).await? {
+                Next::Event(event) => event,
+                Next::Paused => return Ok(None),
+            };
             match event {
-                Some(LinkEvent::Delta(delta)) => {
-                    self.pass_on(app, delivery, (progress, delta)).await?;
-                }
+                Some(LinkEvent::Delta(delta)) => self.pass_on(app, delivery, delta).await?,
                 Some(LinkEvent::Embedded(embedded)) => {
-                    progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
-                    progress.output.update_values(&embedded.values);
+                    self.progress.part(self.sent_at.elapsed());
+                    self.progress.output.update_values(&embedded.values);
                     delivery.vectors(&embedded.values);
+                    self.progress.quiet_since = Some(Instant::now());
                 }
-                Some(LinkEvent::Done(done)) => return Ok(done),
+                Some(LinkEvent::Done(done)) => return Ok(Some(done)),
                 Some(LinkEvent::Failed(failed)) => {
                     return Err(Failure::of_frame(failed, self.fits));
                 }
@@ -175,9 +232,9 @@ impl Attempt {
 
     /// Tells the node to stop and waits for its bill: what a client got is paid for, though it
     /// leaves or never reads the end. Without a bill the task ended by `why`.
-    async fn stop(&mut self, progress: &mut Progress, why: Failure) -> Result<Box<Done>, Failure> {
-        progress.stopped = true;
-        let subscription = &mut self.subscription;
+    async fn stop(&mut self, why: Failure) -> Result<Box<Done>, Failure> {
+        self.progress.stopped = true;
+        let (subscription, progress) = (&mut self.subscription, &mut self.progress);
         let ending = async {
             subscription.stop().await;
             loop {
@@ -201,49 +258,66 @@ impl Attempt {
     }
 
     /// The next event, within the limits. Both branches are cancel-safe.
-    async fn wait(
-        &mut self,
-        app: &App,
-        delivery: &Delivery,
-        progress: &Progress,
-    ) -> Result<Option<LinkEvent>, Failure> {
-        let limits = &app.config.limits;
-        let (pause, late) = match progress.first_delta_after {
-            None => (limits.first_token_ms, Failure::NoFirstToken),
-            Some(_) => (limits.stall_ms, Failure::Stalled),
-        };
-        let since =
-            if progress.first_delta_after.is_none() { self.sent_at } else { Instant::now() };
-        let pause_ends = since + Duration::from_millis(pause);
-        let deadline = self.deadline(app);
-        let allowed = u128::from(limits.task_ms) * CLIENT_SHARE_MILLI;
-        let kept_waiting = progress.blocked.as_millis() * 1000 > allowed;
-        let overdue = if kept_waiting { Failure::ClientSlow } else { Failure::Overdue };
-        let (limit, late) =
-            if deadline < pause_ends { (deadline, overdue) } else { (pause_ends, late) };
+    async fn wait(&mut self, app: &App, delivery: &Delivery) -> Result<Next, Failure> {
         if let Some(event) = self.heard.take() {
-            return Ok(event);
+            return Ok(Next::Event(event));
         }
+        let (limit, late) = self.limit(app);
+        let pause_at = self.patience().map(|patience| self.quiet_since() + patience);
+        let pause_at = pause_at.filter(|pause_at| *pause_at < limit);
+        let until = pause_at.unwrap_or(limit);
         tokio::select! {
             () = delivery.client_gone() => Err(Failure::ClientGone),
-            event = tokio::time::timeout_at(limit.into(), self.subscription.next()) => {
-                event.map_err(|_| late)
+            event = tokio::time::timeout_at(until.into(), self.subscription.next()) => match event {
+                Ok(event) => Ok(Next::Event(event)),
+                Err(_) if pause_at.is_some() => {
+                    self.progress.paused = true;
+                    Ok(Next::Paused)
+                }
+                Err(_) => Err(late),
             }
         }
     }
 
+    /// Until when the next event must come, and what it means if none does.
+    fn limit(&self, app: &App) -> (Instant, Failure) {
+        let limits = &app.config.limits;
+        let (pause, late) = match self.progress.quiet_since {
+            None => (limits.first_token_ms, Failure::NoFirstToken),
+            Some(_) => (limits.stall_ms, Failure::Stalled),
+        };
+        let pause_ends = self.quiet_since() + Duration::from_millis(pause);
+        let deadline = self.deadline(app);
+        if pause_ends <= deadline {
+            return (pause_ends, late);
+        }
+        let allowed = u128::from(limits.task_ms) * CLIENT_SHARE_MILLI;
+        let kept_waiting = self.progress.blocked.as_millis() * 1000 > allowed;
+        (deadline, if kept_waiting { Failure::ClientSlow } else { Failure::Overdue })
+    }
+
+    /// How long a begun answer may pause without giving rise to doubt; `None` when nothing is known
+    /// of its rhythm, or the doubt was told.
+    fn patience(&self) -> Option<Duration> {
+        self.progress.quiet_since.filter(|_| !self.progress.paused)?;
+        let gap = self.progress.rhythm(self.sent_at).max(self.choice.candidate.usual_gap)?;
+        Some(gap.saturating_mul(PAUSE_FACTOR).max(LEAST_PAUSE))
+    }
+
     async fn pass_on(
-        &self,
+        &mut self,
         app: &App,
         delivery: &mut Delivery,
-        (progress, delta): (&mut Progress, Delta),
+        delta: Delta,
     ) -> Result<(), Failure> {
-        progress.first_delta_after.get_or_insert_with(|| self.sent_at.elapsed());
-        progress.output.update(&delta.token_ids, &delta.text);
-        let waiting_since = Instant::now();
+        let came_at = Instant::now();
+        self.progress.part(came_at.saturating_duration_since(self.sent_at));
+        self.progress.output.update(&delta.token_ids, &delta.text);
         let part = (delta.text, delta.logprobs, delta.token_ids.as_slice());
         let passed = delivery.part(self.served(), part, self.deadline(app)).await;
-        progress.blocked += waiting_since.elapsed();
+        let passed_at = Instant::now();
+        self.progress.blocked += passed_at.saturating_duration_since(came_at);
+        self.progress.quiet_since = Some(passed_at);
         passed.map_err(|undeliverable| match undeliverable {
             Undeliverable::Gone => Failure::ClientGone,
             Undeliverable::Slow => Failure::ClientSlow,

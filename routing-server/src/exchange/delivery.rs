@@ -110,6 +110,12 @@ impl Delivery {
         self.replies.closed().await;
     }
 
+    /// [`Delivery::client_gone`], to be awaited while this is changed.
+    pub fn client_goes(&self) -> impl Future<Output = ()> + use<> {
+        let replies = self.replies.clone();
+        async move { replies.closed().await }
+    }
+
     /// Forgets what another node said.
     pub fn restart(&mut self) {
         self.output = Output::default();

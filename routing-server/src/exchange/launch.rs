@@ -3,7 +3,7 @@
 
 use super::{
     Exchange,
-    attempt::Attempt,
+    attempt::{Attempt, Progress},
     plan::{self, Choice, Plan},
 };
 use crate::{
@@ -95,6 +95,7 @@ impl Exchange {
             fits: self.fits(&choice),
             work: Arc::clone(&self.work),
             heard: None,
+            progress: Progress::default(),
             choice,
             sent_at,
             subscription,

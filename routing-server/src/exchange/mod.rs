@@ -27,7 +27,7 @@ use crate::{
     streams::Stream,
     verify::{self, Proof},
 };
-use attempt::{Attempt, Ended, Times};
+use attempt::{Attempt, Ended, Followed, Times};
 use cactus_dispatch::{Needs, Outcome, Timing};
 use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame, task};
 use delivery::Delivery;
@@ -41,6 +41,9 @@ use std::{
 };
 use tokio::sync::mpsc;
 use tracing::Instrument;
+
+/// Attempts at one request, however little each adds to the answer.
+const MOST_ATTEMPTS: usize = 32;
 
 /// A request on its way.
 struct Exchange {
@@ -132,12 +135,16 @@ impl Exchange {
         let mut attempt = first;
         let outcome = loop {
             attempt = self.race(attempt).await;
-            let span = tracing::info_span!(
-                "attempt",
-                task_id = %attempt.assigned.task_id,
-                node_id = %attempt.assigned.node,
-            );
-            let failure = match self.try_once(&mut attempt).instrument(span).await {
+            let span = span_of(&attempt);
+            let ended = match attempt.follow(&app, &mut self.delivery).instrument(span).await {
+                Followed::Ended(ended) => *ended,
+                Followed::Paused => {
+                    attempt = self.overtake(attempt).await;
+                    continue;
+                }
+            };
+            let span = span_of(&attempt);
+            let failure = match self.judge(&attempt, ended).instrument(span).await {
                 Ok(()) => break "verified",
                 Err(failure) => failure,
             };
@@ -172,25 +179,41 @@ impl Exchange {
             self.choices.retain(|choice| choice.candidate.offer().context_length > context);
         }
         let may_move = (failure.can_move() || failure.is_bad_request())
-            && self.fruitless < self.app.config.limits.attempts;
+            && self.fruitless < self.app.config.limits.attempts
+            && self.previous.len() < MOST_ATTEMPTS;
         let resumes = may_move && self.resume(&failed, failure);
         self.previous.push(failed.assigned.task_id);
         drop(failed);
-        if resumes && let Ok(next) = self.launch().await {
-            tracing::info!(after = self.delivery.token_count(), "going on elsewhere");
-            return Ok(next);
-        }
-        if !may_move || self.delivery.is_seen() {
+        if !may_move || !resumes && self.delivery.is_seen() {
             return Err(deadline);
         }
-        self.start_over();
-        // Why there is no second node matters less than why the first failed.
-        self.launch().await.map_err(|_| deadline)
+        let gone = self.delivery.client_goes();
+        tokio::select! {
+            () = gone => Err(deadline),
+            // Why there is no second node matters less than why the first failed.
+            next = self.go_on(resumes) => next.map_err(|_| deadline),
+        }
     }
 
-    /// One attempt: pass on, verify, decide durably, then tell the client.
-    async fn try_once(&mut self, attempt: &mut Attempt) -> Result<(), Failure> {
-        let Ended { times, result } = attempt.follow(&self.app, &mut self.delivery).await;
+    /// Asks for the rest of the answer if another node can go on with it, else for all of it.
+    async fn go_on(&mut self, resumes: bool) -> Result<Attempt, ApiError> {
+        if resumes {
+            let next = self.launch_or_wait().await;
+            if next.is_ok() || self.delivery.is_seen() {
+                tracing::info!(after = self.delivery.token_count(), "going on elsewhere");
+                return next;
+            }
+        }
+        self.start_over();
+        self.launch_or_wait().await
+    }
+
+    /// The end of an attempt: verify, decide durably, then tell the client.
+    async fn judge(
+        &mut self,
+        attempt: &Attempt,
+        Ended { times, result }: Ended,
+    ) -> Result<(), Failure> {
         let verified = result.and_then(|(received, receipt)| {
             let reason = received.finish_reason;
             let observed = (&attempt.assigned, received);
@@ -264,6 +287,14 @@ impl Exchange {
     }
 }
 
+fn span_of(attempt: &Attempt) -> tracing::Span {
+    tracing::info_span!(
+        "attempt",
+        task_id = %attempt.assigned.task_id,
+        node_id = %attempt.assigned.node,
+    )
+}
+
 /// What another node delivered before is output, though this one had to read it.
 fn usage(attempt: &Attempt, billed: &task::Delivery) -> Usage {
     let resumed = attempt.resumed();
@@ -289,7 +320,8 @@ fn record_success(app: &App, attempt: &Attempt, (times, proof): (Times, &Proof))
     let timing = Timing {
         ttft,
         total: times.total,
-        prompt_tokens: proof.receipt.prompt_tokens,
+        // As needs count it, so that predictions compare like with like.
+        prompt_tokens: attempt.work.prompt_tokens_bound(),
         output_tokens,
         at_once: attempt.subscription.at_once(),
     };

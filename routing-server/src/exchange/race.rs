@@ -1,7 +1,14 @@
-//! A second node for a first token that is late: whoever speaks first goes on, the other is told to
-//! stop and is not paid. A budget keeps second attempts rare.
+//! A second node for an answer that is late to begin or to go on: whoever speaks first goes on, the
+//! other is told to stop and is not paid. A budget keeps second attempts rare; only a node that has
+//! stopped saying anything is overtaken without it, since it does no work twice.
 
-use super::{Exchange, attempt::Attempt, closing, failure::Failure, record_failure};
+use super::{
+    Exchange,
+    attempt::{Attempt, Times},
+    closing,
+    failure::Failure,
+    record_failure,
+};
 use crate::{app::App, metrics::Metrics};
 use cactus_dispatch::Outcome;
 use cactus_protocol::{Fault, TaskEvent};
@@ -19,41 +26,98 @@ enum First {
     Later,
 }
 
+/// How much an answer is late.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Late {
+    ALittle,
+    Much,
+}
+
 impl Exchange {
     /// Waits for the first sign of the answer. When it is later than 19 of 20 answers of this node
-    /// are, another node is asked as well.
+    /// are, another node is asked as well, now or when it is twice as late.
     pub(super) async fn race(&mut self, mut attempt: Attempt) -> Attempt {
-        let Some(usual) = attempt.choice.candidate.usual_ttft else { return attempt };
-        let late_at = attempt.sent_at + usual.max(LEAST_PATIENCE);
-        tokio::select! {
-            biased;
-            () = attempt.heard() => return attempt,
-            () = self.delivery.client_gone() => return attempt,
-            () = tokio::time::sleep_until(late_at.into()) => {}
+        let usual = attempt.choice.candidate.usual_ttft.filter(|_| attempt.has_not_begun());
+        let Some(usual) = usual else { return attempt };
+        let limit = Duration::from_millis(self.app.config.limits.first_token_ms);
+        let (mut patience, mut late) = (usual.max(LEAST_PATIENCE), Late::ALittle);
+        while patience < limit {
+            let late_at = attempt.sent_at + patience;
+            tokio::select! {
+                biased;
+                () = attempt.heard() => return attempt,
+                () = self.delivery.client_gone() => return attempt,
+                () = tokio::time::sleep_until(late_at.into()) => {}
+            }
+            if late == Late::ALittle {
+                self.note_silence(&attempt);
+            }
+            if self.may_ask_another(&attempt, late) {
+                let give_up_at = attempt.sent_at + limit;
+                return self.ask_another(attempt, give_up_at).await;
+            }
+            (patience, late) = (patience.saturating_mul(2), Late::Much);
         }
-        if !self.app.nodes.hedges.lock().take() {
-            return attempt;
+        attempt
+    }
+
+    /// The answer has paused for much longer than its rhythm: another node is asked for the rest.
+    pub(super) async fn overtake(&mut self, paused: Attempt) -> Attempt {
+        self.note_silence(&paused);
+        if !self.can_resume() || !self.may_ask_another(&paused, Late::Much) {
+            return paused;
         }
-        let task_id = attempt.assigned.task_id;
+        self.ask_for_the_rest(&paused);
+        let limit = Duration::from_millis(self.app.config.limits.stall_ms);
+        let give_up_at = paused.quiet_since() + limit;
+        self.ask_another(paused, give_up_at).await
+    }
+
+    /// A node that was told of several tasks and has said nothing since counts as failing.
+    fn note_silence(&self, attempt: &Attempt) {
+        let member = &attempt.choice.candidate.member;
+        if !member.has_spoken_since(attempt.quiet_since()) {
+            self.app.nodes.fleet.record(member, Outcome::Silent, Instant::now());
+        }
+    }
+
+    fn may_ask_another(&self, attempt: &Attempt, late: Late) -> bool {
+        let member = &attempt.choice.candidate.member;
+        let hangs =
+            member.is_paused(Instant::now()) && !member.has_spoken_since(attempt.quiet_since());
+        if hangs {
+            return true;
+        }
+        let mut budget = self.app.nodes.hedges.lock();
+        match late {
+            Late::ALittle => budget.take(),
+            Late::Much => budget.take_urgent(),
+        }
+    }
+
+    async fn ask_another(&mut self, earlier: Attempt, give_up_at: Instant) -> Attempt {
+        let task_id = earlier.assigned.task_id;
         self.previous.push(task_id);
         match self.launch().await {
-            Ok(second) => self.hear_both(attempt, second).await,
+            Ok(later) => self.hear_both((earlier, later), give_up_at).await,
             // Nobody else has room: there is nothing better than to wait.
             Err(_) => {
                 self.previous.retain(|previous| *previous != task_id);
-                attempt
+                earlier
             }
         }
     }
 
-    async fn hear_both(&mut self, mut earlier: Attempt, mut later: Attempt) -> Attempt {
+    async fn hear_both(
+        &mut self,
+        (mut earlier, mut later): (Attempt, Attempt),
+        give_up_at: Instant,
+    ) -> Attempt {
         tracing::info!(
             task_id = %earlier.assigned.task_id,
             second = %later.assigned.task_id,
-            "the first token is late: another node is asked as well"
+            "the answer is late: another node is asked as well"
         );
-        let limit = Duration::from_millis(self.app.config.limits.first_token_ms);
-        let give_up_at = earlier.sent_at + limit;
         let first = tokio::select! {
             biased;
             () = earlier.heard() => First::Earlier,
@@ -93,13 +157,13 @@ fn lose(app: &Arc<App>, loser: Attempt, was_late: bool) {
         }
         None => {
             Metrics::count(&app.metrics.attempts, "outrun");
-            if was_late {
+            if was_late && loser.has_not_begun() {
                 app.nodes.fleet.record(&member, Outcome::Late(waited), Instant::now());
             }
             (TaskEvent::GiveUp(Fault::Nobody), Failure::Outrun.to_string())
         }
     };
-    let closing = closing(event, &verdict, super::Times { total: waited, ..Default::default() });
+    let closing = closing(event, &verdict, Times { total: waited, ..Default::default() });
     let (task_id, writer) = (loser.assigned.task_id, app.writer.clone());
     // Cancels the task.
     drop(loser);

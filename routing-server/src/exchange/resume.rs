@@ -11,7 +11,7 @@ use super::{
     failure::Failure,
     needs::{self, ask_for},
 };
-use cactus_protocol::{Work, chat::MAX_RESUMED_TOKENS};
+use cactus_protocol::{ChatRequest, Work, chat::MAX_RESUMED_TOKENS};
 use std::sync::Arc;
 
 impl Exchange {
@@ -43,17 +43,23 @@ impl Exchange {
         }
     }
 
+    /// Whether another node could go on after what there is.
+    pub(super) fn can_resume(&self) -> bool {
+        self.begun().is_some()
+    }
+
     fn rest(&self) -> Option<Work> {
-        let tokens = self.delivery.tokens()?;
-        let Work::Chat(asked) = &*self.asked else { return None };
+        let (asked, tokens) = self.begun()?;
         let delivered = u32::try_from(tokens.len()).ok()?;
         let left = asked.max_tokens.checked_sub(delivered)?;
-        let rest = || {
-            let mut request = asked.clone();
-            request.resume = tokens.to_vec();
-            request.max_tokens = left;
-            Work::Chat(request)
-        };
-        (1..=MAX_RESUMED_TOKENS).contains(&tokens.len()).then(rest)
+        let rest = ChatRequest { resume: tokens.to_vec(), max_tokens: left, ..asked.clone() };
+        Some(Work::Chat(rest))
+    }
+
+    /// What was asked and the tokens so far, if there are any and they can be gone on after.
+    fn begun(&self) -> Option<(&ChatRequest, &[u32])> {
+        let Work::Chat(asked) = &*self.asked else { return None };
+        let tokens = self.delivery.tokens()?;
+        (1..=MAX_RESUMED_TOKENS).contains(&tokens.len()).then_some((asked, tokens))
     }
 }

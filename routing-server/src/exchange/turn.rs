@@ -48,13 +48,23 @@ pub async fn needs_when_served(
 impl Exchange {
     /// Sends the request to the first node that takes it, in its turn when others wait.
     pub(super) async fn launch_in_turn(&mut self) -> Result<Attempt, ApiError> {
-        let app = Arc::clone(&self.app);
-        if !app.nodes.lines.is_waited_for(&self.needs.model) {
-            match self.launch().await {
-                Err(error) if is_busy(&error) && waits(&app) => {}
-                launched => return launched,
-            }
+        if self.app.nodes.lines.is_waited_for(&self.needs.model) {
+            return self.wait_for_turn().await;
         }
+        self.launch_or_wait().await
+    }
+
+    /// Sends the request to the first node that takes it, or waits for one.
+    pub(super) async fn launch_or_wait(&mut self) -> Result<Attempt, ApiError> {
+        match self.launch().await {
+            Err(error) if is_busy(&error) && waits(&self.app) => self.wait_for_turn().await,
+            launched => launched,
+        }
+    }
+
+    /// Who failed may be asked again: it may be well by then.
+    async fn wait_for_turn(&mut self) -> Result<Attempt, ApiError> {
+        let app = Arc::clone(&self.app);
         let ticket = ticket(&app, self.order.order.client, &self.preferences);
         let mut place = app.nodes.lines.join(&self.needs.model, ticket)?;
         let joined_at = Instant::now();
@@ -69,8 +79,9 @@ impl Exchange {
                 Err(error) if is_busy(&error) => place.pass_on(room),
                 launched => {
                     place.depart();
-                    self.waited = joined_at.elapsed();
-                    app.metrics.queue_time.observe(self.waited.as_secs_f64());
+                    let waited = joined_at.elapsed();
+                    self.waited += waited;
+                    app.metrics.queue_time.observe(waited.as_secs_f64());
                     return launched;
                 }
             }

@@ -240,7 +240,11 @@ impl Link {
         let Some(Ok(AggregatedMessage::Binary(bytes))) = message else {
             return self.control(message).await;
         };
-        let then = match parse(&bytes)? {
+        let frame = parse(&bytes)?;
+        if !matches!(frame, NodeFrame::Heartbeat(_)) {
+            node.member.speak(Instant::now());
+        }
+        let then = match frame {
             NodeFrame::Heartbeat(heartbeat) => {
                 node.hear(heartbeat, Instant::now());
                 Then::Continue

@@ -214,6 +214,35 @@ async fn a_late_first_token_comes_from_a_second_node_and_the_late_one_is_not_pai
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_pauses_far_longer_than_its_rhythm_goes_on_at_another_node() {
+    let app = spawn_app();
+    let mut a = able(&app).await;
+    let client = Client::funded(&app);
+    warm_up(&app, &client, &mut a).await;
+    let b = able(&app).await;
+    linked(&app, 2).await;
+    let fields = json!({"stream": true});
+    let (response, (paused, served, _good)) = tokio::join!(client.chat(fields), async {
+        let (mut silent, task, mut good) = first_asked(a, b).await;
+        for (sequence, word) in (0..).zip(["a ", "b ", "c "]) {
+            silent.delta(&task, sequence, word).await;
+        }
+        let rest = good.task().await;
+        good.answer(&app, &rest, &["d"]).await;
+        silent.cancelled(task.task_id).await;
+        (task, rest, good)
+    });
+    assert_eq!(request(&served).resume, [0, 1, 2]);
+    assert_eq!(text_of(&EventReader::new(response).rest().await), "a b c d");
+    for task in [&paused, &served] {
+        app.settled(&task.task_id.to_string()).await;
+    }
+    let closed = app.chain.closed();
+    assert!(closed.contains(&(paused.task_id, Closed::Failed(Fault::Nobody))), "{closed:?}");
+    assert!(closed.contains(&(served.task_id, Closed::Paid { prompt: 5, output: 1 })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_node_that_is_not_needed_is_told_to_stop_and_is_not_paid() {
     let app = spawn_app();
     let mut a = Node::link(&app).await;

@@ -6,6 +6,7 @@
 mod answers;
 mod api;
 mod batches;
+mod chaos;
 mod continuity;
 mod embeddings;
 mod faults;
@@ -13,6 +14,7 @@ mod files;
 mod fleet;
 mod hostile;
 mod keys;
+mod mayhem;
 mod money;
 mod queue;
 mod restart;

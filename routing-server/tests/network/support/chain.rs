@@ -236,7 +236,7 @@ impl Chain for TestChain {
             chain: self,
             pool,
             bell: Notify::new(),
-            settled: broadcast::channel(64).0,
+            settled: broadcast::channel(1 << 14).0,
         })
     }
 }
@@ -252,7 +252,10 @@ struct TestCarrier {
 impl TestCarrier {
     async fn carry_pending(&self) -> Result<(), sqlx::Error> {
         let query = "SELECT id, call FROM outbox WHERE state = 'pending' ORDER BY position";
-        for row in sqlx::query(query).fetch_all(&self.pool).await? {
+        let rows = sqlx::query(query).fetch_all(&self.pool).await?;
+        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut settled = Vec::with_capacity(rows.len());
+        for row in rows {
             let id: String = row.try_get("id")?;
             let call: Call = aptos_bcs::from_bytes(row.try_get::<&[u8], _>("call")?).unwrap();
             let is_end = matches!(call, Call::CompleteTask { .. } | Call::FailTask { .. });
@@ -285,10 +288,13 @@ impl TestCarrier {
                 .bind(state)
                 .bind(serde_json::to_string(&outcome).unwrap())
                 .bind(&id)
-                .execute(&self.pool)
+                .execute(&mut *transaction)
                 .await?;
-            let id = IntentId::new(id);
-            let _ = self.settled.send(Settled { id, outcome });
+            settled.push(Settled { id: IntentId::new(id), outcome });
+        }
+        transaction.commit().await?;
+        for settled in settled {
+            let _ = self.settled.send(settled);
         }
         Ok(())
     }
