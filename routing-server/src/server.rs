@@ -243,11 +243,11 @@ fn spawn_sweep(app: &web::Data<App>, background: &CancellationToken) -> JoinHand
     tokio::spawn(async move { files::sweep(&app, stop).await })
 }
 
-/// No new work; answers under way end, to a deadline; then links close.
+/// No new work; answers under way end, to a deadline; then links close, then the threads that serve
+/// HTTP, on which answers are made. Until then new requests are told to go elsewhere.
 async fn drain(app: &App, handle: ServerHandle) {
     tracing::info!("draining");
     app.stopping.cancel();
-    let stopped = tokio::spawn(handle.stop(true));
     app.exchanges.close();
     let limit = Duration::from_millis(app.config.limits.drain_ms);
     if tokio::time::timeout(limit, app.exchanges.wait()).await.is_err() {
@@ -259,7 +259,7 @@ async fn drain(app: &App, handle: ServerHandle) {
     let _ = tokio::time::timeout(CLOSE_LIMIT, app.links.wait()).await;
     // What was cut off is decided now: its escrow returns without a restart.
     let _ = tokio::time::timeout(CLOSE_LIMIT, app.exchanges.wait()).await;
-    let _ = tokio::time::timeout(CLOSE_LIMIT, stopped).await;
+    let _ = tokio::time::timeout(CLOSE_LIMIT, handle.stop(true)).await;
 }
 
 /// Lets intents reach the chain for a moment. What does not is carried on at the next start.

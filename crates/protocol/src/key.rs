@@ -1,7 +1,7 @@
 //! Ed25519 keys. Verification is strict (RFC 8032, no small-order points, no malleable
 //! signatures). A secret key never prints itself and is wiped when dropped.
 
-use crate::id::Address;
+use crate::id::{Address, write_hex};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha3::{Digest, Sha3_256};
@@ -111,7 +111,7 @@ macro_rules! hex_text {
     ($name:ident, $bytes:literal) => {
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "0x{}", hex::encode(self.0))
+                write_hex(&self.0, f)
             }
         }
 

@@ -96,7 +96,7 @@ impl FromRequest for Authenticated {
             let app = app.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no app data")))?;
             let credentials = read_credentials(&app, &request)?;
             let body = body::read(payload, &app.config.limits).await?;
-            let payer = prove(&app, &request, (credentials, Hash::of(&body)))?;
+            let payer = prove(&app, &request, (credentials, || Hash::of(&body)))?;
             Ok(Self { payer, body })
         })
     }
@@ -140,14 +140,15 @@ pub fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials,
         .ok_or_else(|| ApiError::Unauthenticated("the credentials cannot be read".into()))
 }
 
-/// Checks the credentials of a request whose body has this hash.
+/// Checks the credentials of a request whose body has this hash, which is only asked for where a
+/// signature is over it.
 ///
 /// # Errors
 /// [`ApiError::Unauthenticated`] and the like.
 pub fn prove(
     app: &App,
     request: &HttpRequest,
-    (credentials, body): (Credentials, Hash),
+    (credentials, body): (Credentials, impl FnOnce() -> Hash),
 ) -> Result<Payer, ApiError> {
     let signature = match credentials {
         Credentials::Key(key) => {
@@ -155,7 +156,7 @@ pub fn prove(
         }
         Credentials::Signature(signature) => signature,
     };
-    let claim = check_claim(app, request, (signature, body))?;
+    let claim = check_claim(app, request, (signature, body()))?;
     let order = header_text(request, ORDER_HEADER)
         .map(|text| check_order(app, text, claim.client))
         .transpose()?;

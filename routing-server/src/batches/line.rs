@@ -15,8 +15,8 @@ use crate::{
 };
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use cactus_protocol::Work;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use std::sync::Arc;
 
 /// The longest `custom_id`, in bytes.
@@ -63,6 +63,22 @@ pub struct RawLine {
     method: String,
     url: String,
     body: Ordered,
+}
+
+/// A line of the output or the error file.
+#[derive(Serialize)]
+struct Written<'a, R, E> {
+    id: String,
+    custom_id: &'a str,
+    response: Option<R>,
+    error: Option<E>,
+}
+
+#[derive(Serialize)]
+struct Response<B> {
+    status_code: u16,
+    request_id: Option<String>,
+    body: B,
 }
 
 /// Reads a line and its request.
@@ -133,46 +149,42 @@ impl Line {
 
     /// What is stored of an answer.
     pub fn answered(&self, work: &Work, finished: &Finished) -> Answered {
-        let model = work.model().to_owned();
-        let (usage, cactus) = (finished.usage, &finished.cactus);
-        let body = match work {
+        let model = work.model();
+        let told = (finished.usage, &finished.cactus);
+        let result = match work {
             Work::Chat(_) => {
                 let is_chat = self.endpoint == Endpoint::Chat;
                 let envelope = Envelope {
                     task_id: finished.served.task_id,
                     created: unix_ms() / 1000,
-                    model,
+                    model: model.to_owned(),
                     shape: if is_chat { Shape::Chat } else { Shape::Plain },
                 };
-                text(&envelope, [(&finished.output, finished.reason)], (usage, cactus))
+                let answer = [(&finished.output, finished.reason)];
+                self.succeeded(finished, text(&envelope, answer, told))
             }
             Work::Embed(request) => {
-                let shape = (model.as_str(), request.inputs.len(), self.encoding);
-                embeddings(shape, &finished.output, (usage, cactus))
+                let shape = (model, request.inputs.len(), self.encoding);
+                self.succeeded(finished, embeddings(shape, &finished.output, told))
             }
         };
-        let id = hex::encode(finished.served.task_id.as_bytes());
-        let response = json!({"status_code": 200, "request_id": id, "body": body});
-        Answered {
-            batch: Arc::clone(&self.batch),
-            number: self.number,
-            result: self.written(&response, &Value::Null),
-        }
+        Answered { batch: Arc::clone(&self.batch), number: self.number, result }
+    }
+
+    fn succeeded(&self, finished: &Finished, body: impl Serialize) -> String {
+        let request_id = hex::encode(finished.served.task_id.as_bytes());
+        self.written(Some(Response { status_code: 200, request_id: Some(request_id), body }))
     }
 
     /// The line of the error file for a request that was refused or failed.
     pub fn refused(&self, error: &ApiError) -> String {
         let body = error.to_json();
-        let response = json!({
-            "status_code": error.status(),
-            "request_id": body["error"]["trace_id"],
-            "body": body,
-        });
-        self.written(&response, &Value::Null)
+        let request_id = body["error"]["trace_id"].as_str().map(Into::into);
+        self.written(Some(Response { status_code: error.status(), request_id, body }))
     }
 
-    fn written(&self, response: &Value, error: &Value) -> String {
-        written((&self.batch, self.number), &self.custom_id, (response, error))
+    fn written(&self, response: Option<Response<impl Serialize>>) -> String {
+        written((&self.batch, self.number), &self.custom_id, (response, None::<()>))
     }
 }
 
@@ -185,20 +197,16 @@ pub fn not_sent((batch, number): (&str, u32), custom_id: &str, outcome: Outcome)
         }
     };
     let error = json!({"code": code, "message": message});
-    written((batch, number), custom_id, (&Value::Null, &error))
+    written((batch, number), custom_id, (None::<()>, Some(error)))
 }
 
 fn written(
     (batch, number): (&str, u32),
     custom_id: &str,
-    (response, error): (&Value, &Value),
+    (response, error): (Option<impl Serialize>, Option<impl Serialize>),
 ) -> String {
     let id = batch.strip_prefix("batch_").unwrap_or(batch);
-    json!({
-        "id": format!("batch_req_{id}_{number}"),
-        "custom_id": custom_id,
-        "response": response,
-        "error": error,
-    })
-    .to_string()
+    let id = format!("batch_req_{id}_{number}");
+    // Plain structs of strings and numbers always have a JSON form.
+    serde_json::to_string(&Written { id, custom_id, response, error }).unwrap_or_default()
 }

@@ -1,12 +1,15 @@
 //! The way from an exchange back to its HTTP request: events as they come, or all at once when
 //! the answer stands. It notices at once when the client leaves.
 
+use super::plan::{Eligible, Refused};
 use crate::{
     error::ApiError,
     openai::response::{Output, Usage},
 };
-use cactus_protocol::{FinishReason, PublicKey, TaskId, UNKNOWN_TOKEN, frame::TokenLogprob};
-use serde_json::Value;
+use cactus_protocol::{
+    Address, FinishReason, PublicKey, TaskId, UNKNOWN_TOKEN, frame::TokenLogprob,
+};
+use serde::Serialize;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
@@ -22,6 +25,31 @@ pub struct Served {
     pub node: PublicKey,
 }
 
+/// The `cactus` object of an answer: who gave it, who else could have, and whether it stood up.
+#[derive(Debug, Clone, Serialize)]
+pub struct Provenance {
+    /// The attempt that is paid.
+    pub task: TaskId,
+    /// Who answered.
+    pub node: PublicKey,
+    /// Who is paid.
+    pub operator: Address,
+    /// That the receipt stood.
+    pub verdict: &'static str,
+    /// From sending the task to the first token.
+    pub ttft_ms: u64,
+    /// From sending the task to the end.
+    pub total_ms: u64,
+    /// Output of earlier attempts that this one went on after.
+    pub resumed_tokens: u32,
+    /// Earlier attempts.
+    pub previous: Vec<TaskId>,
+    /// Who could have answered.
+    pub candidates: Vec<Eligible>,
+    /// Some who could not.
+    pub ineligible: Vec<Refused>,
+}
+
 /// A complete, verified answer whose payment is on disk.
 #[derive(Debug)]
 pub struct Finished {
@@ -32,7 +60,7 @@ pub struct Finished {
     /// Token counts of the verified receipt.
     pub usage: Usage,
     /// The `cactus` object.
-    pub cactus: Value,
+    pub cactus: Provenance,
     /// What came, unless it was streamed.
     pub output: Output,
 }

@@ -54,7 +54,7 @@ impl Exchange {
     }
 
     async fn send_to(&self, choice: Choice) -> Result<Attempt, NotSent> {
-        let task_id = TaskId::random();
+        let task_id = TaskId::fresh(unix_ms());
         let permit = self.app.writer.try_reserve();
         let permit = permit.ok_or_else(|| {
             NotSent::Refused(ApiError::Busy {
@@ -134,7 +134,8 @@ impl Exchange {
             lock: choice.candidate.lock,
             price: choice.candidate.offer().price,
             deadline_seconds: created_ms / 1000 + lock_seconds,
-            candidates: self.candidates.to_string(),
+            // Plain structs of strings and numbers always have a JSON form.
+            candidates: serde_json::to_string(&self.candidates).unwrap_or_default(),
             previous: self.previous.clone(),
             created_ms,
         }

@@ -11,7 +11,7 @@ mod race;
 mod resume;
 mod turn;
 
-pub use delivery::{Finished, Reply, Served};
+pub use delivery::{Finished, Provenance, Reply, Served};
 pub use needs::Means;
 pub use plan::quote;
 
@@ -32,8 +32,7 @@ use cactus_dispatch::{Needs, Outcome, Timing};
 use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame, task};
 use delivery::Delivery;
 use failure::Failure;
-use plan::Choice;
-use serde_json::{Value, json};
+use plan::{Candidates, Choice};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -56,7 +55,7 @@ struct Exchange {
     preferences: Preferences,
     needs: Needs,
     choices: VecDeque<Choice>,
-    candidates: Value,
+    candidates: Candidates,
     previous: Vec<TaskId>,
     /// Attempts since the answer last grew.
     fruitless: usize,
@@ -112,7 +111,7 @@ pub async fn start_for(
         preferences,
         needs,
         choices: VecDeque::new(),
-        candidates: Value::Null,
+        candidates: Candidates::default(),
         previous: Vec::new(),
         fruitless: 0,
         delivery,
@@ -124,7 +123,8 @@ pub async fn start_for(
     let added = received_at.elapsed().saturating_sub(exchange.waited);
     app.metrics.added_latency.observe(added.as_secs_f64());
     let span = tracing::info_span!("exchange", model = exchange.work.model());
-    app.exchanges.spawn_on(exchange.run(first).instrument(span), &app.runtime);
+    // On the thread of its own request: a hop to another one costs more than all of the choosing.
+    app.exchanges.spawn(exchange.run(first).instrument(span));
     Ok(replies)
 }
 
@@ -252,7 +252,7 @@ impl Exchange {
             served: attempt.served(),
             reason,
             usage: usage(attempt, &delivery),
-            cactus: self.describe(attempt, times),
+            cactus: self.provenance(attempt, times),
             output: self.delivery.take_output(),
         };
         let closing = Closing {
@@ -270,20 +270,20 @@ impl Exchange {
         self.delivery.finish(finished, deadline).await;
     }
 
-    fn describe(&self, attempt: &Attempt, times: Times) -> Value {
-        let ttft = times.first_delta_after.unwrap_or(times.total);
-        json!({
-            "task": attempt.assigned.task_id,
-            "node": attempt.assigned.node,
-            "operator": attempt.assigned.operator,
-            "verdict": "verified",
-            "ttft_ms": milliseconds(ttft),
-            "total_ms": milliseconds(times.total),
-            "resumed_tokens": attempt.resumed(),
-            "previous": self.previous,
-            "candidates": self.candidates["eligible"],
-            "ineligible": self.candidates["ineligible"],
-        })
+    fn provenance(&mut self, attempt: &Attempt, times: Times) -> Provenance {
+        let Candidates { eligible, ineligible } = std::mem::take(&mut self.candidates);
+        Provenance {
+            task: attempt.assigned.task_id,
+            node: attempt.assigned.node,
+            operator: attempt.assigned.operator,
+            verdict: "verified",
+            ttft_ms: milliseconds(times.first_delta_after.unwrap_or(times.total)),
+            total_ms: milliseconds(times.total),
+            resumed_tokens: attempt.resumed(),
+            previous: std::mem::take(&mut self.previous),
+            candidates: eligible,
+            ineligible,
+        }
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::needs::{Means, needs_of, refusal};
 use crate::{app::App, error::ApiError, nodes::Node, openai::Call};
-use cactus_dispatch::{Candidate, Needs, Ranking};
-use cactus_protocol::Work;
+use cactus_dispatch::{Candidate, Ineligible, Needs, Ranking, Terms};
+use cactus_protocol::{Address, Octas, PublicKey, Work};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
@@ -16,13 +17,41 @@ pub struct Choice {
     pub candidate: Candidate,
 }
 
+/// Everyone who was looked at for a request, with the reasons: kept with the task, and shown to who
+/// asked.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Candidates {
+    /// Who could have answered, the best first.
+    pub eligible: Vec<Eligible>,
+    /// Some who could not.
+    pub ineligible: Vec<Refused>,
+}
+
+/// Who could answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Eligible {
+    node: PublicKey,
+    operator: Address,
+    score: f64,
+    terms: Terms,
+    lock_octas: Octas,
+}
+
+/// Who could not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Refused {
+    node: PublicKey,
+    operator: Address,
+    reason: Ineligible,
+}
+
 /// A few nodes that may answer a request.
 #[derive(Debug)]
 pub struct Plan {
     /// Whom to try, in order.
     pub choices: VecDeque<Choice>,
     /// Everyone who was looked at, with the reasons.
-    pub candidates: Value,
+    pub candidates: Candidates,
 }
 
 /// Finds a few nodes that may answer.
@@ -39,7 +68,7 @@ pub fn plan(app: &App, work: &Work, needs: &Needs) -> Result<Plan, ApiError> {
         let refused = refusal(work, needs, &ranking.tally);
         return Err(refused.unwrap_or_else(all_busy));
     }
-    let candidates = describe(&ranking);
+    let candidates = Candidates::of(&ranking);
     // One that has just gone is no choice any more.
     let choice = |candidate: Candidate| {
         Some(Choice { node: app.nodes.get(&candidate.member.key)?, candidate })
@@ -69,20 +98,18 @@ pub fn quote(app: &App, call: Call, means: Means) -> Result<Value, ApiError> {
     if let Some(refused @ ApiError::Invalid(_)) = unserved() {
         return Err(refused);
     }
-    let mut quote = describe(&ranking);
     let locks = || ranking.order.iter().map(|candidate| candidate.lock);
-    let fields = json!({
+    let Candidates { eligible, ineligible } = Candidates::of(&ranking);
+    Ok(json!({
         "object": "quote",
         "model": work.model(),
         "prompt_tokens_at_most": needs.prompt_tokens,
         "max_tokens": needs.max_tokens,
         "least_octas": locks().min(),
         "most_octas": locks().max(),
-    });
-    if let (Value::Object(quote), Value::Object(fields)) = (&mut quote, fields) {
-        quote.extend(fields);
-    }
-    Ok(quote)
+        "eligible": eligible,
+        "ineligible": ineligible,
+    }))
 }
 
 fn rank(app: &App, needs: &Needs) -> Result<Ranking, ApiError> {
@@ -90,18 +117,17 @@ fn rank(app: &App, needs: &Needs) -> Result<Ranking, ApiError> {
     ranking.ok_or_else(|| ApiError::UnknownModel(needs.model.clone()))
 }
 
-fn describe(ranking: &Ranking) -> Value {
-    let eligible = ranking.order.iter().map(|candidate| {
-        json!({
-            "node": candidate.member.key,
-            "operator": candidate.member.operator,
-            "score": candidate.score,
-            "terms": candidate.terms,
-            "lock_octas": candidate.lock,
-        })
-    });
-    let refused = ranking.ineligible.iter().map(
-        |(node, operator, reason)| json!({"node": node, "operator": operator, "reason": reason}),
-    );
-    json!({"eligible": eligible.collect::<Value>(), "ineligible": refused.collect::<Value>()})
+impl Candidates {
+    fn of(ranking: &Ranking) -> Self {
+        let eligible = ranking.order.iter().map(|candidate| Eligible {
+            node: candidate.member.key,
+            operator: candidate.member.operator,
+            score: candidate.score,
+            terms: candidate.terms,
+            lock_octas: candidate.lock,
+        });
+        let refused = ranking.ineligible.iter();
+        let refused = refused.map(|&(node, operator, reason)| Refused { node, operator, reason });
+        Self { eligible: eligible.collect(), ineligible: refused.collect() }
+    }
 }

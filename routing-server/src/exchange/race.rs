@@ -171,5 +171,5 @@ fn lose(app: &Arc<App>, loser: Attempt, was_late: bool) {
     let decide = async move {
         let _ = writer.close(task_id, closing).await;
     };
-    app.exchanges.spawn_on(decide, &app.runtime);
+    app.exchanges.spawn(decide);
 }

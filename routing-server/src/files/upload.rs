@@ -61,7 +61,8 @@ pub async fn receive(
         let _ = tokio::time::timeout(Duration::from_millis(limits.body_ms), rest).await;
     }
     let form = form?;
-    let payer = auth::prove(app, request, (credentials, body.finish().await?))?;
+    let hash = body.finish().await?;
+    let payer = auth::prove(app, request, (credentials, || hash))?;
     keep(app, &payer, form).await
 }
 

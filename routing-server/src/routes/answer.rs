@@ -5,11 +5,11 @@ use crate::{
     app::App,
     auth::Payer,
     error::{ApiError, Invalid},
-    exchange::{self, Finished, Reply, Served},
+    exchange::{self, Finished, Provenance, Reply, Served},
     openai::Call,
 };
 use actix_web::{HttpResponseBuilder, web};
-use serde_json::{Value, json};
+use serde::Serialize;
 use std::{
     future::poll_fn,
     task::{Context, Poll},
@@ -109,12 +109,22 @@ pub async fn finish_all(mut choices: Choices) -> Result<Vec<Box<Finished>>, ApiE
 }
 
 /// The `cactus` object: of one task, or of each choice.
-pub fn cactus_of(finished: &[Box<Finished>]) -> Value {
-    match finished {
-        [only] => only.cactus.clone(),
-        all => {
-            let choices: Vec<_> = all.iter().map(|choice| &choice.cactus).collect();
-            json!({"verdict": "verified", "choices": choices})
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Cactus<'a> {
+    One(&'a Provenance),
+    Several { verdict: &'static str, choices: Vec<&'a Provenance> },
+}
+
+impl<'a> Cactus<'a> {
+    /// Of these choices.
+    pub fn of(finished: &'a [Box<Finished>]) -> Self {
+        match finished {
+            [only] => Self::One(&only.cactus),
+            all => {
+                let choices = all.iter().map(|choice| &choice.cactus).collect();
+                Self::Several { verdict: "verified", choices }
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`: one vector for each text.
 
-use super::answer::{cactus_of, ended_early, finish_all, served_by, start_all};
+use super::answer::{Cactus, ended_early, finish_all, served_by, start_all};
 use crate::{
     app::App,
     auth::Authenticated,
@@ -31,7 +31,7 @@ pub async fn embed(
     let finished = finish_all(choices).await?;
     let only = finished.first().ok_or_else(ended_early)?;
     let shape = (model.as_str(), inputs, encoding);
-    let body = embeddings(shape, &only.output, (only.usage, &cactus_of(&finished)));
+    let body = embeddings(shape, &only.output, (only.usage, Cactus::of(&finished)));
     Ok(served_by(&mut HttpResponse::Ok(), only.served)
         .insert_header(("X-Cactus-Verified", "verified"))
         .json(body))

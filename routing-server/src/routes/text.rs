@@ -1,7 +1,7 @@
 //! `POST /v1/chat/completions` and `/v1/completions`: parse, start a task for each choice, and
 //! answer whole or as events.
 
-use super::answer::{Choices, cactus_of, ended_early, finish_all, served_by, start_all};
+use super::answer::{Cactus, Choices, ended_early, finish_all, served_by, start_all};
 use crate::{
     app::App,
     auth::{Authenticated, Payer},
@@ -73,15 +73,15 @@ async fn answer(
     let finished = finish_all(choices).await?;
     let served = finished.first().ok_or_else(ended_early)?.served;
     let answers = finished.iter().map(|choice| (&choice.output, choice.reason));
-    let (usage, cactus) = totals(&finished);
-    let body = text(&envelope(served.task_id), answers, (usage, &cactus));
+    let envelope = envelope(served.task_id);
+    let body = text(&envelope, answers, totals(&finished));
     Ok(served_by(&mut HttpResponse::Ok(), served)
         .insert_header(("X-Cactus-Verified", "verified"))
         .json(body))
 }
 
-fn totals(finished: &[Box<Finished>]) -> (Usage, serde_json::Value) {
-    (Usage::sum(finished.iter().map(|choice| choice.usage)), cactus_of(finished))
+fn totals(finished: &[Box<Finished>]) -> (Usage, Cactus<'_>) {
+    (Usage::sum(finished.iter().map(|choice| choice.usage)), Cactus::of(finished))
 }
 
 /// What a stream of events goes on from. Dropped with the connection, which closes the channels
@@ -137,7 +137,7 @@ impl Streaming {
         self.finished.sort_by_key(|(index, _)| *index);
         let finished: Vec<_> = self.finished.drain(..).map(|(_, finished)| finished).collect();
         let (usage, cactus) = totals(&finished);
-        self.ready.extend([self.events.end(usage, &cactus), DONE]);
+        self.ready.extend([self.events.end(usage, cactus), DONE]);
         self.is_over = true;
     }
 

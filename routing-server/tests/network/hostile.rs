@@ -62,7 +62,7 @@ async fn a_receipt_signed_by_another_key_pays_nothing() {
 async fn a_receipt_for_another_task_pays_nothing() {
     let end = async |app: &TestApp, node: &mut Node, task: &Task| {
         let mut receipt = honest(app, node, task);
-        receipt.task_id = TaskId::random();
+        receipt.task_id = TaskId::fresh(0);
         node.done(receipt).await;
     };
     check_unpaid(end, "link broke").await;

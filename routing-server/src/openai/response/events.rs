@@ -2,19 +2,18 @@
 
 use super::{
     Envelope, Usage,
-    logprobs::{self, ChatLogprobs},
+    logprobs::{self, ChatLogprobs, PlainLogprobs},
 };
 use crate::openai::text::Shape;
 use bytes::Bytes;
 use cactus_protocol::{FinishReason, frame::TokenLogprob};
 use serde::Serialize;
-use serde_json::Value;
 
 /// What a stream ends with.
 pub const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 #[derive(Serialize)]
-struct Chunk<'a, C> {
+struct Chunk<'a, C, P> {
     id: &'a str,
     object: &'static str,
     created: u64,
@@ -23,7 +22,7 @@ struct Chunk<'a, C> {
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Option<Usage>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cactus: Option<&'a Value>,
+    cactus: Option<P>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +45,7 @@ struct Delta<'a> {
 struct PlainChoice<'a> {
     index: usize,
     text: &'a str,
-    logprobs: Value,
+    logprobs: Option<PlainLogprobs>,
     finish_reason: Option<&'static str>,
 }
 
@@ -109,29 +108,29 @@ impl Events {
                 self.chat(ChatChoice { index, delta, logprobs: None, finish_reason })
             }
             Shape::Plain => {
-                self.plain(PlainChoice { index, text: "", logprobs: Value::Null, finish_reason })
+                self.plain(PlainChoice { index, text: "", logprobs: None, finish_reason })
             }
         }
     }
 
     /// The last event: who answered, the verdict, and the usage when it was asked for.
-    pub fn end(&self, usage: Usage, cactus: &Value) -> Bytes {
-        self.event::<()>(&[], Some(usage), Some(cactus))
+    pub fn end(&self, usage: Usage, cactus: impl Serialize) -> Bytes {
+        self.event::<(), _>(&[], Some(usage), Some(cactus))
     }
 
     fn chat(&self, choice: ChatChoice<'_>) -> Bytes {
-        self.event(&[choice], None, None)
+        self.event(&[choice], None, None::<()>)
     }
 
     fn plain(&self, choice: PlainChoice<'_>) -> Bytes {
-        self.event(&[choice], None, None)
+        self.event(&[choice], None, None::<()>)
     }
 
-    fn event<C: Serialize>(
+    fn event<C: Serialize, P: Serialize>(
         &self,
         choices: &[C],
         usage: Option<Usage>,
-        cactus: Option<&Value>,
+        cactus: Option<P>,
     ) -> Bytes {
         let object = match self.envelope.shape {
             Shape::Chat => "chat.completion.chunk",
@@ -164,6 +163,7 @@ pub fn data<T: Serialize>(value: &T) -> Bytes {
 mod tests {
     use super::*;
     use cactus_protocol::TaskId;
+    use serde_json::Value;
 
     fn events(shape: Shape) -> Events {
         let (task_id, model) = (TaskId([1; 32]), "sprout".into());

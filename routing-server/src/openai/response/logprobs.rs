@@ -2,13 +2,22 @@
 
 use cactus_protocol::frame::TokenLogprob;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// `logprobs` of a chat choice.
 #[derive(Debug, Serialize)]
 pub struct ChatLogprobs {
     content: Vec<Token>,
     refusal: Option<()>,
+}
+
+/// `logprobs` of a plain choice.
+#[derive(Debug, Default, Serialize)]
+pub struct PlainLogprobs {
+    tokens: Vec<String>,
+    token_logprobs: Vec<f64>,
+    top_logprobs: Vec<BTreeMap<String, f64>>,
+    text_offset: Vec<usize>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,37 +55,30 @@ pub fn chat(logprobs: &[TokenLogprob]) -> Option<ChatLogprobs> {
     (!content.is_empty()).then_some(ChatLogprobs { content, refusal: None })
 }
 
-/// Of the tokens of a plain choice, whose text begins `offset` characters into the answer; null
+/// Of the tokens of a plain choice, whose text begins `offset` characters into the answer; `None`
 /// when none were asked for.
-pub fn plain(logprobs: &[TokenLogprob], mut offset: usize) -> Value {
-    if logprobs.is_empty() {
-        return Value::Null;
-    }
-    let (mut tokens, mut values, mut tops, mut offsets) = (vec![], vec![], vec![], vec![]);
+pub fn plain(logprobs: &[TokenLogprob], mut offset: usize) -> Option<PlainLogprobs> {
+    let mut all = PlainLogprobs::default();
     for chosen in logprobs {
         let text = String::from_utf8_lossy(&chosen.bytes).into_owned();
-        offsets.push(offset);
+        all.text_offset.push(offset);
         offset += text.chars().count();
-        tokens.push(text);
-        values.push(natural(chosen.logprob_micro));
+        all.tokens.push(text);
+        all.token_logprobs.push(natural(chosen.logprob_micro));
         let top = chosen.top.iter().map(|other| {
             let text = String::from_utf8_lossy(&other.bytes).into_owned();
-            (text, natural(other.logprob_micro).into())
+            (text, natural(other.logprob_micro))
         });
-        tops.push(top.collect::<Map<String, Value>>());
+        all.top_logprobs.push(top.collect());
     }
-    json!({
-        "tokens": tokens,
-        "token_logprobs": values,
-        "top_logprobs": tops,
-        "text_offset": offsets,
-    })
+    (!logprobs.is_empty()).then_some(all)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cactus_protocol::frame::Alternative;
+    use serde_json::json;
 
     fn logprob(bytes: &[u8]) -> TokenLogprob {
         let other = Alternative { token_id: 7, bytes: b"no".to_vec(), logprob_micro: -2_500_000 };
@@ -97,9 +99,10 @@ mod tests {
     #[test]
     fn plain_logprobs_say_where_each_token_begins() {
         let json = plain(&[logprob("né".as_bytes()), logprob(b"x")], 10);
+        let json = serde_json::to_value(json).unwrap();
         assert_eq!(json["text_offset"], json!([10, 12]));
         assert_eq!(json["tokens"], json!(["né", "x"]));
         assert_eq!(json["top_logprobs"][1]["no"], -2.5);
-        assert!(plain(&[], 0).is_null());
+        assert!(plain(&[], 0).is_none());
     }
 }

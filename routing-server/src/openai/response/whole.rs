@@ -1,47 +1,84 @@
 //! A whole answer in one body.
 
-use super::{Envelope, Output, Usage, logprobs};
+use super::{
+    Envelope, Output, Usage,
+    logprobs::{self, ChatLogprobs, PlainLogprobs},
+};
 use crate::openai::text::Shape;
 use cactus_protocol::FinishReason;
-use serde_json::{Value, json};
+use serde::Serialize;
+
+/// A text answer.
+#[derive(Debug, Serialize)]
+pub struct Text<'a, C> {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<Choice<'a>>,
+    usage: Usage,
+    cactus: C,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Choice<'a> {
+    Chat {
+        index: usize,
+        message: Message<'a>,
+        logprobs: Option<ChatLogprobs>,
+        finish_reason: &'static str,
+    },
+    Plain {
+        index: usize,
+        text: &'a str,
+        logprobs: Option<PlainLogprobs>,
+        finish_reason: &'static str,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: &'a str,
+    refusal: Option<()>,
+}
+
+impl<'a> Choice<'a> {
+    fn new(shape: Shape, index: usize, (output, reason): (&'a Output, FinishReason)) -> Self {
+        let (text, finish_reason) = (output.text.as_str(), reason.as_str());
+        match shape {
+            Shape::Chat => Self::Chat {
+                index,
+                message: Message { role: "assistant", content: text, refusal: None },
+                logprobs: logprobs::chat(&output.logprobs),
+                finish_reason,
+            },
+            Shape::Plain => {
+                let logprobs = logprobs::plain(&output.logprobs, 0);
+                Self::Plain { index, text, logprobs, finish_reason }
+            }
+        }
+    }
+}
 
 /// A text answer: its choices in the order of their indices.
-pub fn text<'a>(
-    envelope: &Envelope,
+pub fn text<'a, C: Serialize>(
+    envelope: &'a Envelope,
     choices: impl IntoIterator<Item = (&'a Output, FinishReason)>,
-    (usage, cactus): (Usage, &Value),
-) -> Value {
-    let (object, choice): (_, fn(_, &Output, FinishReason) -> Value) = match envelope.shape {
-        Shape::Chat => ("chat.completion", chat_choice),
-        Shape::Plain => ("text_completion", plain_choice),
-    };
+    (usage, cactus): (Usage, C),
+) -> Text<'a, C> {
     let choices = choices.into_iter().enumerate();
-    let choices = choices.map(|(index, (output, reason))| choice(index, output, reason));
-    json!({
-        "id": envelope.id(),
-        "object": object,
-        "created": envelope.created,
-        "model": envelope.model,
-        "choices": choices.collect::<Value>(),
-        "usage": usage,
-        "cactus": cactus,
-    })
-}
-
-fn chat_choice(index: usize, output: &Output, reason: FinishReason) -> Value {
-    json!({
-        "index": index,
-        "message": {"role": "assistant", "content": output.text, "refusal": null},
-        "logprobs": logprobs::chat(&output.logprobs),
-        "finish_reason": reason.as_str(),
-    })
-}
-
-fn plain_choice(index: usize, output: &Output, reason: FinishReason) -> Value {
-    json!({
-        "index": index,
-        "text": output.text,
-        "logprobs": logprobs::plain(&output.logprobs, 0),
-        "finish_reason": reason.as_str(),
-    })
+    Text {
+        id: envelope.id(),
+        object: match envelope.shape {
+            Shape::Chat => "chat.completion",
+            Shape::Plain => "text_completion",
+        },
+        created: envelope.created,
+        model: &envelope.model,
+        choices: choices.map(|(index, made)| Choice::new(envelope.shape, index, made)).collect(),
+        usage,
+        cactus,
+    }
 }
