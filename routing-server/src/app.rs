@@ -14,7 +14,7 @@ use crate::{
 };
 use cactus_protocol::{Address, Scope};
 use parking_lot::Mutex;
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 use std::sync::Arc;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,7 +34,7 @@ pub struct App {
     /// Carries intents to the chain.
     pub carrier: Arc<dyn Carrier>,
     /// The database.
-    pub pool: SqlitePool,
+    pub pool: AnyPool,
     /// Writes decisions about tasks.
     pub writer: Writer,
     /// Reserved money.

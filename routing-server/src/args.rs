@@ -5,7 +5,7 @@ use cactus_dispatch::Weights;
 use cactus_protocol::{Address, Hash};
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,9 +38,15 @@ pub struct Args {
     /// Where to listen [default: 127.0.0.1:8787].
     #[arg(long, env = "CACTUS_ROUTER_LISTEN")]
     pub listen: Option<SocketAddr>,
-    /// The directory of the database and the key [default: ~/.cactus/router].
+    /// The directory of the key, and of the database unless --database names one [default:
+    /// ~/.cactus/router].
     #[arg(long, env = "CACTUS_ROUTER_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
+    /// The database: postgres://user@host/name, which several servers of one account share, or
+    /// sqlite:path [default: router.sqlite in the data directory]. Others on this machine see
+    /// flags: give a password in the environment, here or as PGPASSWORD.
+    #[arg(long, env = "CACTUS_DATABASE_URL", hide_env_values = true)]
+    pub database: Option<Hidden>,
     /// The file with the server's secret key, made when absent; only its owner may read it (mode
     /// 0600) [default: server.key in the data directory].
     #[arg(long, env = "CACTUS_ROUTER_KEY_FILE")]
@@ -63,6 +69,23 @@ pub struct Args {
     pub log_json: bool,
 }
 
+/// Text that may hold a password: no log shows it.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub(crate) String);
+
+impl From<&str> for Hidden {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
 /// The configuration file.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -71,6 +94,8 @@ pub struct File {
     pub listen: Option<SocketAddr>,
     /// As the flag.
     pub data_dir: Option<PathBuf>,
+    /// As the flag.
+    pub database: Option<Hidden>,
     /// As the flag.
     pub key_file: Option<PathBuf>,
     /// As the flag.
@@ -142,6 +167,8 @@ pub struct Limits {
     pub file_bytes: u64,
     /// From an upload's head to its end.
     pub file_ms: u64,
+    /// Connections to PostgreSQL at most.
+    pub database_connections: u32,
     /// How long files are kept, in hours.
     pub file_hours: u64,
     /// Files of one payer.
@@ -185,6 +212,7 @@ impl Default for Limits {
             idle_ms: 75_000,
             file_bytes: 200 << 20,
             file_ms: 600_000,
+            database_connections: 16,
             file_hours: 720,
             files_per_payer: 1_000,
             file_bytes_per_payer: 2 << 30,

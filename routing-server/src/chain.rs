@@ -7,7 +7,7 @@ use cactus_ledger::{
 };
 use cactus_protocol::{Address, Octas, PublicKey, SecretKey, TaskId};
 use futures::future::{BoxFuture, FutureExt, try_join};
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
@@ -90,7 +90,7 @@ pub trait Chain: Send + Sync {
     /// Where a task stands.
     fn task(&self, client: Address, task_id: TaskId) -> Answer<'_, TaskInfo>;
     /// Starts to carry intents of this database to the chain.
-    fn carry(self: Arc<Self>, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier>;
+    fn carry(self: Arc<Self>, pool: AnyPool, key: SecretKey) -> Arc<dyn Carrier>;
 }
 
 /// What carries intents to the chain.
@@ -185,7 +185,7 @@ impl Chain for LedgerChain {
         async move { Ok(self.ledger.task(client, task_id).await?) }.boxed()
     }
 
-    fn carry(self: Arc<Self>, pool: SqlitePool, key: SecretKey) -> Arc<dyn Carrier> {
+    fn carry(self: Arc<Self>, pool: AnyPool, key: SecretKey) -> Arc<dyn Carrier> {
         Arc::new(Outbox::new(self.ledger.clone(), pool, key))
     }
 }

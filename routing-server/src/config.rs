@@ -3,6 +3,7 @@
 
 use crate::args::{Args, File, Limits};
 use anyhow::{Context, Result, ensure};
+use cactus_database as database;
 use cactus_dispatch::Weights;
 use cactus_ledger::{LOCALNET_CONTRACT, LOCALNET_URL, key_file};
 use cactus_protocol::{Address, Hash, SecretKey};
@@ -18,8 +19,10 @@ const MAX_URL_BYTES: usize = 256;
 pub struct Config {
     /// Where the binary listens; `run` takes a listener instead.
     pub listen: SocketAddr,
-    /// The directory of the database.
+    /// The directory of the key, and of the database unless another one is named.
     pub data_dir: PathBuf,
+    /// The database; `None` stands for a file in the data directory.
+    pub database: Option<database::Address>,
     /// Signs this server's transactions; its account is the server's address.
     pub key: SecretKey,
     /// The chain's REST API.
@@ -44,6 +47,7 @@ impl Config {
         Self {
             listen: DEFAULT_LISTEN,
             data_dir,
+            database: None,
             key,
             chain_url,
             contract,
@@ -77,6 +81,11 @@ impl Config {
             listen: args.listen.or(file.listen).unwrap_or(DEFAULT_LISTEN),
             public_url: args.public_url.or(file.public_url),
             faucet_url: args.faucet_url.or(file.faucet_url),
+            database: args
+                .database
+                .or(file.database)
+                .map(|text| parse_database(&text.0))
+                .transpose()?,
             weights: file.weights,
             limits: file.limits,
             models: file.models,
@@ -105,6 +114,7 @@ impl Config {
             limits.links,
             limits.attempts,
             limits.batch_lines,
+            usize::try_from(limits.database_connections)?,
         ];
         ensure!(
             counts.iter().all(|c| *c > 0)
@@ -124,6 +134,11 @@ impl Config {
         );
         Ok(())
     }
+}
+
+/// Says what is wrong without repeating the text, which may hold a password.
+fn parse_database(text: &str) -> Result<database::Address> {
+    text.parse().context("--database, CACTUS_DATABASE_URL or `database` in the file")
 }
 
 /// The chain keeps it for everyone: it must be an address that others can use.
@@ -215,6 +230,18 @@ mod tests {
         assert_eq!((first.public_url, first.faucet_url), (None, None));
         assert_eq!(first.key.address(), again.key.address());
         assert!(dir.path().join("new/server.key").exists());
+    }
+
+    #[test]
+    fn a_database_that_is_not_served_is_refused_without_repeating_its_password() {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Some("mysql://cactus:hunter2@db/router".into());
+        let refused = Config::resolve(Args { database, ..args(dir.path()) }).unwrap_err();
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("postgres://") && !refused.contains("hunter2"), "{refused}");
+        let database = Some("postgres://cactus:hunter2@db/router".into());
+        let config = Config::resolve(Args { database, ..args(dir.path()) }).unwrap();
+        assert!(!format!("{config:?}").contains("hunter2"));
     }
 
     #[test]

@@ -1,19 +1,16 @@
 //! The table `api_keys`. It stores hashes of keys and never a key.
 
-use crate::{
-    auth::keys::ApiKey,
-    link::unix_ms,
-    settlement::store::{id, to_sql},
-};
+use crate::{auth::keys::ApiKey, link::unix_ms, settlement::store::id};
+use cactus_database::to_sql;
 use cactus_protocol::{Address, SignedOrder};
-use sqlx::{Row, SqlitePool};
+use sqlx::{AnyPool, Row};
 use std::sync::Arc;
 
 /// Stores a new key.
-pub async fn insert(pool: &SqlitePool, key: &ApiKey) -> Result<(), sqlx::Error> {
+pub async fn insert(pool: &AnyPool, key: &ApiKey) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO api_keys (id, key_hash, client, signed_order, created_ms)
-         VALUES (?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(&key.id)
     .bind(key.hash.to_string())
@@ -26,9 +23,9 @@ pub async fn insert(pool: &SqlitePool, key: &ApiKey) -> Result<(), sqlx::Error> 
 }
 
 /// Marks a client's key as revoked.
-pub async fn revoke(pool: &SqlitePool, client: &Address, key: &str) -> Result<(), sqlx::Error> {
+pub async fn revoke(pool: &AnyPool, client: &Address, key: &str) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE api_keys SET revoked_ms = ? WHERE id = ? AND client = ? AND revoked_ms IS NULL",
+        "UPDATE api_keys SET revoked_ms = $1 WHERE id = $2 AND client = $3 AND revoked_ms IS NULL",
     )
     .bind(to_sql(unix_ms())?)
     .bind(key)
@@ -39,7 +36,7 @@ pub async fn revoke(pool: &SqlitePool, client: &Address, key: &str) -> Result<()
 }
 
 /// Every live key whose order can be read.
-pub async fn live(pool: &SqlitePool) -> Result<Vec<ApiKey>, sqlx::Error> {
+pub async fn live(pool: &AnyPool) -> Result<Vec<ApiKey>, sqlx::Error> {
     let query = "SELECT id, key_hash, client, signed_order FROM api_keys WHERE revoked_ms IS NULL";
     let mut keys = Vec::new();
     for row in sqlx::query(query).fetch_all(pool).await? {

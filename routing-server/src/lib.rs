@@ -11,6 +11,7 @@ mod batches;
 mod budget;
 pub mod chain;
 mod config;
+mod database;
 mod enrollment;
 mod error;
 mod exchange;

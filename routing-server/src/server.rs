@@ -7,6 +7,7 @@ use crate::{
     authorization, batches,
     chain::{Chain, LedgerChain},
     config::Config,
+    database,
     enrollment::{self, Wanted},
     files, key_store,
     nodes::Nodes,
@@ -19,23 +20,15 @@ use cactus_dispatch::{Bounds, Rules};
 use cactus_ledger::{Call, IntentId, LedgerConfig, outbox};
 use cactus_protocol::Scope;
 use parking_lot::Mutex;
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::AnyPool;
 use std::{
     net::TcpListener,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-const DATABASE_FILE: &str = "router.sqlite";
-const DATABASE_CONNECTIONS: u32 = 4;
-/// How long a write waits for another one.
-const DATABASE_BUSY: Duration = Duration::from_secs(10);
 /// How long closing links and connections may take, beyond the drain of streams.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Between two looks at the operators' stakes.
@@ -62,7 +55,7 @@ pub async fn run(config: Config, listener: TcpListener, shutdown: CancellationTo
         use_faucet: config.faucet_url.is_some(),
     };
     if let Some(call) = enrollment::enroll(chain.ledger(), &wanted, &shutdown).await? {
-        enqueue_first(&config.data_dir, &call).await?;
+        enqueue_first(&config, &call).await?;
     }
     serve(config, Arc::new(chain), (listener, shutdown)).await
 }
@@ -84,7 +77,7 @@ pub async fn serve(
     chain: Arc<dyn Chain>,
     (listener, shutdown): (TcpListener, CancellationToken),
 ) -> Result<()> {
-    let pool = open_database(&config.data_dir).await?;
+    let pool = database::open(&config).await?;
     let (writer, queue) = Writer::new();
     let app = web::Data::new(assemble(config, chain, (pool.clone(), writer)).await?);
     settlement::recover(&app).await.context("recover tasks")?;
@@ -129,8 +122,8 @@ pub async fn serve(
 }
 
 /// Leaves a call for the outbox, behind what an earlier run left there.
-async fn enqueue_first(data_dir: &Path, call: &Call) -> Result<()> {
-    let pool = open_database(data_dir).await?;
+async fn enqueue_first(config: &Config, call: &Call) -> Result<()> {
+    let pool = database::open(config).await?;
     let id = IntentId::new(format!("address:of-start-{:016x}", rand::random::<u64>()));
     let mut connection = pool.acquire().await.context("open the database")?;
     outbox::enqueue(&mut connection, &id, call).await.context("write to the outbox")?;
@@ -139,29 +132,10 @@ async fn enqueue_first(data_dir: &Path, call: &Call) -> Result<()> {
     Ok(())
 }
 
-async fn open_database(data_dir: &Path) -> Result<SqlitePool> {
-    std::fs::create_dir_all(data_dir).with_context(|| format!("create {}", data_dir.display()))?;
-    let options = SqliteConnectOptions::new()
-        .filename(data_dir.join(DATABASE_FILE))
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A decision that was reported must survive a power cut.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(DATABASE_BUSY);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(DATABASE_CONNECTIONS)
-        .connect_with(options)
-        .await
-        .context("open the database")?;
-    sqlx::migrate!("./migrations").run(&pool).await.context("migrate the database")?;
-    outbox::migrate(&pool).await.context("migrate the outbox")?;
-    Ok(pool)
-}
-
 async fn assemble(
     config: Config,
     chain: Arc<dyn Chain>,
-    (pool, writer): (SqlitePool, Writer),
+    (pool, writer): (AnyPool, Writer),
 ) -> Result<App> {
     let scope = Scope { chain_id: chain.chain_id(), contract: config.contract };
     let keys = key_store::live(&pool).await.context("read API keys")?;
@@ -263,7 +237,7 @@ async fn drain(app: &App, handle: ServerHandle) {
 }
 
 /// Lets intents reach the chain for a moment. What does not is carried on at the next start.
-async fn flush(pool: &SqlitePool, limit: Duration) {
+async fn flush(pool: &AnyPool, limit: Duration) {
     let is_empty = async {
         let mut pause = tokio::time::interval(Duration::from_millis(50));
         loop {

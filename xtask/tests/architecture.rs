@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("cactus-protocol", &[]),
     ("cactus-move-vm", &[]),
-    ("cactus-ledger", &["cactus-protocol"]),
+    ("cactus-database", &[]),
+    ("cactus-ledger", &["cactus-protocol", "cactus-database"]),
     ("cactus-inference", &["cactus-protocol"]),
     ("cactus-verification", &["cactus-protocol"]),
     ("cactus-dispatch", &["cactus-protocol"]),
@@ -16,13 +17,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cactus-simulator", &["cactus-protocol", "cactus-dispatch"]),
     (
         "cactus-routing-server",
-        &["cactus-protocol", "cactus-dispatch", "cactus-ledger", "cactus-verification"],
+        &[
+            "cactus-protocol",
+            "cactus-database",
+            "cactus-dispatch",
+            "cactus-ledger",
+            "cactus-verification",
+        ],
     ),
     ("cactus-orchestrator", &["cactus-protocol", "cactus-ledger", "cactus-inference"]),
     (
         "cactus-devnet",
         &[
             "cactus-protocol",
+            "cactus-database",
             "cactus-ledger",
             "cactus-inference",
             "cactus-localnet",

@@ -12,6 +12,7 @@ use crate::{
     link::unix_ms,
 };
 use anyhow::{Context, Result};
+use cactus_database::begin;
 use std::path::PathBuf;
 use tokio::{
     fs::File,
@@ -58,7 +59,7 @@ pub async fn finish(app: &App, batch: &Batch, end: State) -> Result<()> {
         }
     }
     let (output, errors) = (output.close().await?, errors.close().await?);
-    let mut transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = begin(&app.pool).await?;
     let from = if end == State::Cancelled { State::Cancelling } else { State::Finalizing };
     if store::advance(&mut transaction, &batch.id, (from, end, unix_ms())).await? {
         let client = batch.client();

@@ -91,8 +91,9 @@ pub fn parse(bytes: &[u8], endpoint: Endpoint) -> Result<(RawLine, Call, Encodin
         param: None,
         message: format!("the line is no request of a batch: {error}"),
     })?;
-    if raw.custom_id.is_empty() || raw.custom_id.len() > MAX_ID_BYTES {
-        let text = format!("must have 1 to {MAX_ID_BYTES} bytes");
+    let is_short = !raw.custom_id.is_empty() && raw.custom_id.len() <= MAX_ID_BYTES;
+    if !is_short || raw.custom_id.contains('\0') {
+        let text = format!("must have 1 to {MAX_ID_BYTES} bytes, none of them zero");
         return Err(Invalid { code: "invalid_custom_id", ..Invalid::value("custom_id", text) });
     }
     if raw.method != "POST" {

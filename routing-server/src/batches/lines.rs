@@ -1,8 +1,8 @@
 //! The table `batch_lines`: the lines of batches that have not ended.
 
 use super::line::Answered;
-use crate::settlement::store::{number, to_sql};
-use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use cactus_database::{number, to_sql};
+use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
 
 /// A line as it waits.
 #[derive(Debug, Clone)]
@@ -32,12 +32,12 @@ pub struct Ended {
 
 /// Stores a line; `false` when its `custom_id` was there before.
 pub async fn add(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     batch: &str,
     line: &Waiting,
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "INSERT INTO batch_lines (batch, line, custom_id, start, length) VALUES (?, ?, ?, ?, ?)
+        "INSERT INTO batch_lines (batch, line, custom_id, start, length) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT DO NOTHING",
     )
     .bind(batch)
@@ -52,20 +52,20 @@ pub async fn add(
 
 /// The next lines without a result, from `first` on.
 pub async fn waiting(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     batch: &str,
     (first, limit): (u32, u32),
 ) -> Result<Vec<Waiting>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT line, custom_id, start, length FROM batch_lines
-         WHERE batch = ? AND line >= ? AND result IS NULL ORDER BY line LIMIT ?",
+         WHERE batch = $1 AND line >= $2 AND result IS NULL ORDER BY line LIMIT $3",
     )
     .bind(batch)
     .bind(i64::from(first))
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    let read = |row: &SqliteRow| {
+    let read = |row: &AnyRow| {
         Ok(Waiting {
             number: line_number(row)?,
             custom_id: row.try_get("custom_id")?,
@@ -76,7 +76,7 @@ pub async fn waiting(
     rows.iter().map(read).collect()
 }
 
-fn line_number(row: &SqliteRow) -> Result<u32, sqlx::Error> {
+fn line_number(row: &AnyRow) -> Result<u32, sqlx::Error> {
     let broken = |_| sqlx::Error::Decode("the number of a line".into());
     u32::try_from(number(row, "line")?).map_err(broken)
 }
@@ -84,33 +84,29 @@ fn line_number(row: &SqliteRow) -> Result<u32, sqlx::Error> {
 /// Stores an answer, in the transaction that decides to pay for it; `false` when the line has a
 /// result already: then nothing may be paid.
 pub async fn answered(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     answered: &Answered,
 ) -> Result<bool, sqlx::Error> {
     store_result(connection, (&answered.batch, answered.number), (&answered.result, false)).await
 }
 
 /// Stores an error.
-pub async fn failed(
-    pool: &SqlitePool,
-    line: (&str, u32),
-    result: &str,
-) -> Result<bool, sqlx::Error> {
+pub async fn failed(pool: &AnyPool, line: (&str, u32), result: &str) -> Result<bool, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     store_result(&mut connection, line, (result, true)).await
 }
 
 async fn store_result(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     (batch, line): (&str, u32),
     (result, is_error): (&str, bool),
 ) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "UPDATE batch_lines SET result = ?, is_error = ?
-         WHERE batch = ? AND line = ? AND result IS NULL",
+        "UPDATE batch_lines SET result = $1, is_error = $2
+         WHERE batch = $3 AND line = $4 AND result IS NULL",
     )
     .bind(result)
-    .bind(is_error)
+    .bind(i64::from(is_error))
     .bind(batch)
     .bind(i64::from(line))
     .execute(connection)
@@ -120,25 +116,25 @@ async fn store_result(
 
 /// Some lines in their order, from `first` on.
 pub async fn ended(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     batch: &str,
     (first, limit): (u32, u32),
 ) -> Result<Vec<Ended>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT line, custom_id, result, is_error FROM batch_lines
-         WHERE batch = ? AND line >= ? ORDER BY line LIMIT ?",
+         WHERE batch = $1 AND line >= $2 ORDER BY line LIMIT $3",
     )
     .bind(batch)
     .bind(i64::from(first))
     .bind(i64::from(limit))
     .fetch_all(pool)
     .await?;
-    let read = |row: &SqliteRow| {
+    let read = |row: &AnyRow| {
         Ok(Ended {
             number: line_number(row)?,
             custom_id: row.try_get("custom_id")?,
             result: row.try_get("result")?,
-            is_error: row.try_get("is_error")?,
+            is_error: number(row, "is_error")? == 1,
         })
     };
     rows.iter().map(read).collect()

@@ -14,7 +14,7 @@ pub use lines::answered;
 pub use run::run;
 pub use store::{Batch, Counts, State, counts, insert, list, unfinished};
 
-use crate::{app::App, error::ApiError};
+use crate::{app::App, error::ApiError, files::may_be_id};
 use cactus_protocol::Address;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -105,8 +105,8 @@ impl Batches {
 /// # Errors
 /// [`ApiError::NotFound`], also for batches of others.
 pub async fn owned(app: &App, client: &Address, id: &str) -> Result<Batch, ApiError> {
-    let batch = store::find(&app.pool, id).await?.filter(|batch| batch.client() == *client);
-    batch.ok_or_else(|| {
+    let batch = if may_be_id(id) { store::find(&app.pool, id).await? } else { None };
+    batch.filter(|batch| batch.client() == *client).ok_or_else(|| {
         let id: String = id.chars().take(80).collect();
         ApiError::NotFound(format!("this account has no batch `{id}`"))
     })

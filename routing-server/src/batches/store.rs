@@ -1,10 +1,11 @@
 //! The tables `batches` and `batch_lines`.
 
 use super::Endpoint;
-use crate::settlement::store::{from_json, number, to_sql};
+use crate::settlement::store::from_json;
+use cactus_database::{number, to_sql};
 use cactus_protocol::{Address, SignedOrder};
-use serde_json::Value;
-use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use serde_json::{Value, json};
+use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
 use std::collections::BTreeMap;
 
 /// Where a batch stands, in OpenAI's words.
@@ -115,7 +116,7 @@ fn broken(what: &'static str) -> sqlx::Error {
     sqlx::Error::Decode(what.into())
 }
 
-fn parse(row: &SqliteRow) -> Result<Batch, sqlx::Error> {
+fn parse(row: &AnyRow) -> Result<Batch, sqlx::Error> {
     let state: String = row.try_get("state")?;
     let state = State::ALL.into_iter().find(|known| known.as_str() == state);
     let order = SignedOrder::parse_header(row.try_get("signed_order")?);
@@ -143,11 +144,11 @@ fn parse(row: &SqliteRow) -> Result<Batch, sqlx::Error> {
 }
 
 /// Stores a new batch.
-pub async fn insert(pool: &SqlitePool, batch: &Batch) -> Result<(), sqlx::Error> {
+pub async fn insert(pool: &AnyPool, batch: &Batch) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO batches (id, client, signed_order, endpoint, input_file, completion_window,
              metadata, state, times, created_ms, expires_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, '{}', ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10)",
     )
     .bind(&batch.id)
     .bind(batch.client().to_string())
@@ -165,22 +166,22 @@ pub async fn insert(pool: &SqlitePool, batch: &Batch) -> Result<(), sqlx::Error>
 }
 
 /// One batch.
-pub async fn find(pool: &SqlitePool, id: &str) -> Result<Option<Batch>, sqlx::Error> {
-    let query = sqlx::query("SELECT * FROM batches WHERE id = ?");
+pub async fn find(pool: &AnyPool, id: &str) -> Result<Option<Batch>, sqlx::Error> {
+    let query = sqlx::query("SELECT * FROM batches WHERE id = $1");
     query.bind(id).fetch_optional(pool).await?.as_ref().map(parse).transpose()
 }
 
 /// A client's batches, newest first; one more than the limit when there are more.
 pub async fn list(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     client: &Address,
     page: &crate::files::Page,
 ) -> Result<Vec<Batch>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT * FROM batches WHERE client = ?1
-             AND (?2 IS NULL OR (created_ms, id) <
-                 (SELECT created_ms, id FROM batches WHERE id = ?2 AND client = ?1))
-         ORDER BY created_ms DESC, id DESC LIMIT ?3",
+        "SELECT * FROM batches WHERE client = $1
+             AND ($2 IS NULL OR (created_ms, id) <
+                 (SELECT created_ms, id FROM batches WHERE id = $2 AND client = $1))
+         ORDER BY created_ms DESC, id DESC LIMIT $3",
     )
     .bind(client.to_string())
     .bind(page.after.as_deref())
@@ -191,31 +192,36 @@ pub async fn list(
 }
 
 /// The ids of all batches that have not ended, oldest first.
-pub async fn live(pool: &SqlitePool) -> Result<Vec<String>, sqlx::Error> {
+pub async fn live(pool: &AnyPool) -> Result<Vec<String>, sqlx::Error> {
     let query = "SELECT id FROM batches WHERE is_final = 0 ORDER BY created_ms, id";
     sqlx::query_scalar(query).fetch_all(pool).await
 }
 
 /// How many of a client's batches have not ended.
-pub async fn unfinished(pool: &SqlitePool, client: &Address) -> Result<i64, sqlx::Error> {
-    let query = "SELECT count(*) FROM batches WHERE client = ? AND is_final = 0";
+pub async fn unfinished(pool: &AnyPool, client: &Address) -> Result<i64, sqlx::Error> {
+    let query = "SELECT count(*) FROM batches WHERE client = $1 AND is_final = 0";
     sqlx::query_scalar(query).bind(client.to_string()).fetch_one(pool).await
 }
 
 /// Moves a batch from one state to another; `false` when it is not in the first.
 pub async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: &str,
     (from, to, now_ms): (State, State, u64),
 ) -> Result<bool, sqlx::Error> {
+    let times = sqlx::query_scalar("SELECT times FROM batches WHERE id = $1 AND state = $2");
+    let times: Option<String> =
+        times.bind(id).bind(from.as_str()).fetch_optional(&mut *connection).await?;
+    let Some(times) = times else { return Ok(false) };
+    let mut times: BTreeMap<String, u64> = from_json(&times)?;
+    times.insert(to.as_str().to_owned(), now_ms / 1000);
+    // Times change with the state and never without it: what was read is what is replaced.
     let done = sqlx::query(
-        "UPDATE batches SET state = ?, is_final = ?, times = json_set(times, ?, ?)
-         WHERE id = ? AND state = ?",
+        "UPDATE batches SET state = $1, is_final = $2, times = $3 WHERE id = $4 AND state = $5",
     )
     .bind(to.as_str())
-    .bind(to.is_final())
-    .bind(format!("$.{}", to.as_str()))
-    .bind(to_sql(now_ms / 1000)?)
+    .bind(i64::from(to.is_final()))
+    .bind(json!(times).to_string())
     .bind(id)
     .bind(from.as_str())
     .execute(connection)
@@ -224,7 +230,7 @@ pub async fn advance(
 }
 
 /// Marks a batch as to be stopped; `false` when it has ended or is about to.
-pub async fn cancel(pool: &SqlitePool, batch: &Batch) -> Result<bool, sqlx::Error> {
+pub async fn cancel(pool: &AnyPool, batch: &Batch) -> Result<bool, sqlx::Error> {
     let mut connection = pool.acquire().await?;
     let now_ms = crate::link::unix_ms();
     for from in [State::Validating, State::InProgress] {
@@ -238,42 +244,40 @@ pub async fn cancel(pool: &SqlitePool, batch: &Batch) -> Result<bool, sqlx::Erro
 
 /// Stores why an input was refused.
 pub async fn refuse(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: &str,
     errors: &Value,
 ) -> Result<(), sqlx::Error> {
-    let query = sqlx::query("UPDATE batches SET errors = ? WHERE id = ?");
+    let query = sqlx::query("UPDATE batches SET errors = $1 WHERE id = $2");
     query.bind(errors.to_string()).bind(id).execute(connection).await.map(drop)
 }
 
 /// How many lines a batch has, answered and failed.
-pub async fn counts(pool: &SqlitePool, batch: &Batch) -> Result<Counts, sqlx::Error> {
+pub async fn counts(pool: &AnyPool, batch: &Batch) -> Result<Counts, sqlx::Error> {
     if batch.state.is_final() {
         return Ok(batch.counts);
     }
     let row = sqlx::query(
-        "SELECT count(*) AS total, count(result) - coalesce(sum(is_error), 0) AS completed,
-             coalesce(sum(is_error), 0) AS failed FROM batch_lines WHERE batch = ?",
+        "SELECT count(*) AS total, count(result) AS ended,
+             CAST(coalesce(sum(is_error), 0) AS BIGINT) AS failed
+         FROM batch_lines WHERE batch = $1",
     )
     .bind(&batch.id)
     .fetch_one(pool)
     .await?;
-    Ok(Counts {
-        total: number(&row, "total")?,
-        completed: number(&row, "completed")?,
-        failed: number(&row, "failed")?,
-    })
+    let (ended, failed) = (number(&row, "ended")?, number(&row, "failed")?);
+    Ok(Counts { total: number(&row, "total")?, completed: ended.saturating_sub(failed), failed })
 }
 
 /// Stores the files and counts of an ended batch and lets its lines go.
 pub async fn close(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: &str,
     (counts, output, errors): (Counts, Option<&str>, Option<&str>),
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "UPDATE batches SET total = ?, completed = ?, failed = ?, output_file = ?, error_file = ?
-         WHERE id = ?",
+        "UPDATE batches SET total = $1, completed = $2, failed = $3, output_file = $4, error_file = $5
+         WHERE id = $6",
     )
     .bind(to_sql(counts.total)?)
     .bind(to_sql(counts.completed)?)
@@ -283,6 +287,6 @@ pub async fn close(
     .bind(id)
     .execute(&mut *connection)
     .await?;
-    let query = sqlx::query("DELETE FROM batch_lines WHERE batch = ?");
+    let query = sqlx::query("DELETE FROM batch_lines WHERE batch = $1");
     query.bind(id).execute(connection).await.map(drop)
 }

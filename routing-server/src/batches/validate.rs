@@ -7,8 +7,9 @@ use super::{
 };
 use crate::{app::App, error::Invalid, files, link::unix_ms};
 use anyhow::{Context, Result};
+use cactus_database::begin;
 use serde_json::{Value, json};
-use sqlx::{Sqlite, Transaction};
+use sqlx::AnyConnection;
 use tokio::{
     fs::File,
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
@@ -32,7 +33,7 @@ pub async fn validate(app: &App, batch: &Batch) -> Result<()> {
         place: 0,
         errors: Vec::new(),
     };
-    let mut transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = begin(&app.pool).await?;
     let count = reading.read_all(batch, &mut transaction).await?;
     if count == 0 && reading.errors.is_empty() {
         reading.errors.push(problem(None, &empty()));
@@ -40,12 +41,17 @@ pub async fn validate(app: &App, batch: &Batch) -> Result<()> {
     let next = if reading.errors.is_empty() { State::InProgress } else { State::Failed };
     if next == State::Failed {
         transaction.rollback().await?;
-        transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+        transaction = begin(&app.pool).await?;
+    }
+    // False when it was cancelled or read elsewhere meanwhile: then nothing of it is kept.
+    let step = (State::Validating, next, unix_ms());
+    if !store::advance(&mut transaction, &batch.id, step).await? {
+        return Ok(transaction.rollback().await?);
+    }
+    if next == State::Failed {
         let errors = json!({"object": "list", "data": reading.errors});
         store::refuse(&mut transaction, &batch.id, &errors).await?;
     }
-    // False when it was cancelled meanwhile: then nothing of it is sent.
-    store::advance(&mut transaction, &batch.id, (State::Validating, next, unix_ms())).await?;
     Ok(transaction.commit().await?)
 }
 
@@ -57,11 +63,7 @@ struct Reading {
 }
 
 impl Reading {
-    async fn read_all(
-        &mut self,
-        batch: &Batch,
-        transaction: &mut Transaction<'_, Sqlite>,
-    ) -> Result<u32> {
+    async fn read_all(&mut self, batch: &Batch, connection: &mut AnyConnection) -> Result<u32> {
         let mut number = 0;
         while let Some((start, bytes)) = self.next_line().await? {
             if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -75,7 +77,7 @@ impl Reading {
                 Ok(custom_id) => {
                     let length = u64::try_from(bytes.len())?;
                     let line = Waiting { number, custom_id, start, length };
-                    if !lines::add(transaction, &batch.id, &line).await? {
+                    if !lines::add(connection, &batch.id, &line).await? {
                         self.report(number, &twice());
                     }
                 }

@@ -41,8 +41,13 @@ pub fn path(data_dir: &Path, id: &str) -> PathBuf {
 /// # Errors
 /// [`ApiError::NotFound`], also for files of others.
 pub async fn owned(app: &App, client: &Address, id: &str) -> Result<Stored, ApiError> {
-    let file = find(&app.pool, client, id).await?;
+    let file = if may_be_id(id) { find(&app.pool, client, id).await? } else { None };
     file.ok_or_else(|| ApiError::NotFound(format!("this account has no file `{}`", short(id))))
+}
+
+/// Whether a client's text can name anything that is stored; PostgreSQL takes no zero bytes.
+pub fn may_be_id(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// As much of a client's text as an answer repeats.

@@ -1,8 +1,8 @@
 //! The table `files`.
 
-use crate::settlement::store::{number, to_sql};
+use cactus_database::{number, to_sql};
 use cactus_protocol::Address;
-use sqlx::{Row, SqliteExecutor, SqlitePool, sqlite::SqliteRow};
+use sqlx::{AnyExecutor, AnyPool, Row, any::AnyRow};
 
 /// A file as it is stored, without its bytes.
 #[derive(Debug, Clone)]
@@ -30,7 +30,7 @@ pub struct Page {
     pub limit: u32,
 }
 
-fn parse(row: &SqliteRow) -> Result<Stored, sqlx::Error> {
+fn parse(row: &AnyRow) -> Result<Stored, sqlx::Error> {
     Ok(Stored {
         id: row.try_get("id")?,
         purpose: row.try_get("purpose")?,
@@ -43,13 +43,15 @@ fn parse(row: &SqliteRow) -> Result<Stored, sqlx::Error> {
 
 /// Stores a file; one with the same id is replaced.
 pub async fn insert(
-    executor: impl SqliteExecutor<'_>,
+    executor: impl AnyExecutor<'_>,
     client: &Address,
     file: &Stored,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT OR REPLACE INTO files (id, client, purpose, filename, bytes, created_ms, expires_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO files (id, client, purpose, filename, bytes, created_ms, expires_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (id) DO UPDATE SET filename = excluded.filename, bytes = excluded.bytes,
+             created_ms = excluded.created_ms, expires_ms = excluded.expires_ms",
     )
     .bind(&file.id)
     .bind(client.to_string())
@@ -65,26 +67,26 @@ pub async fn insert(
 
 /// A client's file.
 pub async fn find(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     client: &Address,
     id: &str,
 ) -> Result<Option<Stored>, sqlx::Error> {
-    let query = sqlx::query("SELECT * FROM files WHERE id = ? AND client = ?");
+    let query = sqlx::query("SELECT * FROM files WHERE id = $1 AND client = $2");
     let row = query.bind(id).bind(client.to_string()).fetch_optional(pool).await?;
     row.as_ref().map(parse).transpose()
 }
 
 /// A client's files, newest first; one more than the page holds when there are more.
 pub async fn list(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     client: &Address,
     (purpose, page): (Option<&str>, &Page),
 ) -> Result<Vec<Stored>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT * FROM files WHERE client = ?1 AND (?2 IS NULL OR purpose = ?2)
-             AND (?3 IS NULL OR (created_ms, id) <
-                 (SELECT created_ms, id FROM files WHERE id = ?3 AND client = ?1))
-         ORDER BY created_ms DESC, id DESC LIMIT ?4",
+        "SELECT * FROM files WHERE client = $1 AND ($2 IS NULL OR purpose = $2)
+             AND ($3 IS NULL OR (created_ms, id) <
+                 (SELECT created_ms, id FROM files WHERE id = $3 AND client = $1))
+         ORDER BY created_ms DESC, id DESC LIMIT $4",
     )
     .bind(client.to_string())
     .bind(purpose)
@@ -96,9 +98,10 @@ pub async fn list(
 }
 
 /// How many files a client has, and their bytes together.
-pub async fn used(pool: &SqlitePool, client: &Address) -> Result<(u64, u64), sqlx::Error> {
+pub async fn used(pool: &AnyPool, client: &Address) -> Result<(u64, u64), sqlx::Error> {
     let row = sqlx::query(
-        "SELECT count(*) AS count, coalesce(sum(bytes), 0) AS bytes FROM files WHERE client = ?",
+        "SELECT count(*) AS count, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes
+         FROM files WHERE client = $1",
     )
     .bind(client.to_string())
     .fetch_one(pool)
@@ -107,16 +110,16 @@ pub async fn used(pool: &SqlitePool, client: &Address) -> Result<(u64, u64), sql
 }
 
 /// The bytes of all files together.
-pub async fn used_by_all(pool: &SqlitePool) -> Result<u64, sqlx::Error> {
-    let row = sqlx::query("SELECT coalesce(sum(bytes), 0) AS bytes FROM files").fetch_one(pool);
-    number(&row.await?, "bytes")
+pub async fn used_by_all(pool: &AnyPool) -> Result<u64, sqlx::Error> {
+    let query = "SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM files";
+    number(&sqlx::query(query).fetch_one(pool).await?, "bytes")
 }
 
 /// Removes a file's row, unless a batch that has not ended reads it.
-pub async fn forget(pool: &SqlitePool, id: &str) -> Result<bool, sqlx::Error> {
+pub async fn forget(pool: &AnyPool, id: &str) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(
-        "DELETE FROM files WHERE id = ?1 AND NOT EXISTS
-             (SELECT 1 FROM batches WHERE input_file = ?1 AND is_final = 0)",
+        "DELETE FROM files WHERE id = $1 AND NOT EXISTS
+             (SELECT 1 FROM batches WHERE input_file = $1 AND is_final = 0)",
     )
     .bind(id)
     .execute(pool)
@@ -125,7 +128,7 @@ pub async fn forget(pool: &SqlitePool, id: &str) -> Result<bool, sqlx::Error> {
 }
 
 /// The ids of files whose time is over.
-pub async fn expired(pool: &SqlitePool, now_ms: u64) -> Result<Vec<String>, sqlx::Error> {
-    let query = sqlx::query_scalar("SELECT id FROM files WHERE expires_ms <= ?");
+pub async fn expired(pool: &AnyPool, now_ms: u64) -> Result<Vec<String>, sqlx::Error> {
+    let query = sqlx::query_scalar("SELECT id FROM files WHERE expires_ms <= $1");
     query.bind(to_sql(now_ms)?).fetch_all(pool).await
 }

@@ -29,6 +29,11 @@ impl ListQuery {
         if !(1..=MOST).contains(&limit) {
             return Err(Invalid::value("limit", format!("must be from 1 to {MOST}")));
         }
+        for (param, text) in [("after", &self.after), ("purpose", &self.purpose)] {
+            if !text.as_deref().is_none_or(files::may_be_id) {
+                return Err(Invalid::value(param, "names nothing"));
+            }
+        }
         Ok(Page { after: self.after.clone(), limit })
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         keys::{ApiKey, MAX_KEYS_PER_CLIENT, generate},
     },
     error::ApiError,
+    files::may_be_id,
     key_store,
 };
 use actix_web::{HttpResponse, web};
@@ -53,7 +54,9 @@ pub async fn revoke(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let client = sender.payer.client();
-    key_store::revoke(&app.pool, &client, &id).await?;
+    if may_be_id(&id) {
+        key_store::revoke(&app.pool, &client, &id).await?;
+    }
     if app.keys.remove(&client, &id) {
         Ok(HttpResponse::Ok().json(json!({"id": id.as_str(), "revoked": true})))
     } else {

@@ -4,18 +4,19 @@
 use crate::{
     app::App,
     error::{ApiError, Invalid},
-    settlement::store::{from_json, number, optional_number},
+    settlement::store::from_json,
 };
 use actix_web::{HttpResponse, web};
+use cactus_database::{number, optional_number};
 use cactus_protocol::{TaskId, TaskState};
 use serde_json::{Value, json};
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{Row, any::AnyRow};
 
 /// One task.
 pub async fn one(app: web::Data<App>, id: web::Path<String>) -> Result<HttpResponse, ApiError> {
     let task_id: TaskId =
         id.parse().map_err(|_| Invalid::value("id", "must be a task's id: 0x and hex digits"))?;
-    let row = sqlx::query("SELECT * FROM tasks WHERE task_id = ?")
+    let row = sqlx::query("SELECT * FROM tasks WHERE task_id = $1")
         .bind(task_id.to_string())
         .fetch_optional(&app.pool)
         .await?;
@@ -23,7 +24,7 @@ pub async fn one(app: web::Data<App>, id: web::Path<String>) -> Result<HttpRespo
     Ok(HttpResponse::Ok().json(describe(&row)?))
 }
 
-fn describe(row: &SqliteRow) -> Result<Value, sqlx::Error> {
+fn describe(row: &AnyRow) -> Result<Value, sqlx::Error> {
     let text = |column: &str| row.try_get::<Option<String>, _>(column);
     let state: TaskState = from_json(row.try_get("state")?)?;
     let candidates: Value = from_json(row.try_get("candidates")?)?;
@@ -70,7 +71,7 @@ fn name(state: TaskState) -> &'static str {
 /// What the contract moved. Null until the chain confirmed the task's end, and for a task whose
 /// lock never came to be. The transaction is null when the contract's record told the end before
 /// the transaction did.
-fn payment(row: &SqliteRow, state: TaskState) -> Result<Value, sqlx::Error> {
+fn payment(row: &AnyRow, state: TaskState) -> Result<Value, sqlx::Error> {
     let transaction: Option<String> = row.try_get("close_transaction")?;
     let locked: Option<String> = row.try_get("create_transaction")?;
     let is_final = matches!(state, TaskState::Settled | TaskState::Refunded);

@@ -3,6 +3,7 @@
 
 use super::store::{self, StoreError, StoredTask};
 use crate::{app::App, link::unix_ms, metrics::Metrics};
+use cactus_database::begin;
 use cactus_ledger::{Abort, Call, IntentId, Outcome, Settled, TaskInfo, TaskStage, outbox};
 use cactus_protocol::{Octas, TaskEvent, TaskId, TaskState};
 use std::time::{Duration, Instant};
@@ -230,7 +231,7 @@ async fn conclude(
     (event, amounts): (TaskEvent, Amounts),
 ) -> Result<(), StoreError> {
     let now_ms = unix_ms();
-    let mut transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = begin(&app.pool).await?;
     store::settle(&mut transaction, task.task_id, (event, &amounts), now_ms).await?;
     transaction.commit().await?;
     let finished = (amounts.refund, Instant::now());

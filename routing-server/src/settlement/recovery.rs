@@ -3,6 +3,7 @@
 
 use super::store::{self, ABANDONED, Closing, StoreError};
 use crate::{app::App, link::unix_ms};
+use cactus_database::begin;
 use cactus_protocol::TaskState;
 
 /// Brings the database and the memory into step. Runs before any request.
@@ -37,7 +38,7 @@ async fn give_up(app: &App, task_id: cactus_protocol::TaskId) -> Result<(), Stor
         total_ms: 0,
         closed_ms: unix_ms(),
     };
-    let mut transaction = app.pool.begin_with("BEGIN IMMEDIATE").await?;
+    let mut transaction = begin(&app.pool).await?;
     store::close(&mut transaction, task_id, &closing).await?;
     transaction.commit().await?;
     Ok(())

@@ -3,13 +3,14 @@
 
 use super::outcomes::Amounts;
 use crate::batches::{self, Answered};
+use cactus_database::{broken, number, optional_number, to_sql};
 use cactus_ledger::{Assignment, Call, IntentId, outbox};
 use cactus_protocol::{
     Address, Fault, Octas, OrderId, Price, PublicKey, SignedOrder, TaskEvent, TaskId, TaskState,
     task::{Illegal, TaskEffect, step},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
 use std::{str::FromStr, sync::Arc};
 
 /// A task at the moment when it is sent to a node.
@@ -97,7 +98,7 @@ pub enum StoreError {
 }
 
 /// Stores a new task and the intent to lock its money.
-pub async fn open(connection: &mut SqliteConnection, task: &NewTask) -> Result<(), StoreError> {
+pub async fn open(connection: &mut AnyConnection, task: &NewTask) -> Result<(), StoreError> {
     let assignment = Assignment {
         task_id: task.task_id,
         orchestrator: task.operator,
@@ -110,7 +111,7 @@ pub async fn open(connection: &mut SqliteConnection, task: &NewTask) -> Result<(
     sqlx::query(
         "INSERT INTO tasks (task_id, client, order_id, operator, node, model, lock, prompt_price,
              output_price, deadline_seconds, state, candidates, previous, created_ms)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(task.task_id.to_string())
     .bind(task.order.order.client.to_string())
@@ -134,20 +135,15 @@ pub async fn open(connection: &mut SqliteConnection, task: &NewTask) -> Result<(
 
 /// Decides a task: its new state, what is known of its end, and the intent to pay or refund.
 pub async fn close(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     task_id: TaskId,
     closing: &Closing,
 ) -> Result<(), StoreError> {
     let task = load(connection, task_id).await?;
     let (state, effect) = step(task.state, closing.event)?;
-    if let Some(line) = &closing.line
-        && !batches::answered(connection, line).await?
-    {
-        return Err(StoreError::Answered(task_id));
-    }
-    sqlx::query(
-        "UPDATE tasks SET state = ?, verdict = ?, receipt = ?, ttft_ms = ?, total_ms = ?,
-             closed_ms = ? WHERE task_id = ?",
+    let done = sqlx::query(
+        "UPDATE tasks SET state = $1, verdict = $2, receipt = $3, ttft_ms = $4, total_ms = $5,
+             closed_ms = $6 WHERE task_id = $7 AND state = $8",
     )
     .bind(to_json(&state)?)
     .bind(&closing.verdict)
@@ -156,13 +152,25 @@ pub async fn close(
     .bind(to_sql(closing.total_ms)?)
     .bind(to_sql(closing.closed_ms)?)
     .bind(task_id.to_string())
+    .bind(to_json(&task.state)?)
     .execute(&mut *connection)
     .await?;
+    changed(done.rows_affected(), &task, closing.event)?;
+    if let Some(line) = &closing.line
+        && !batches::answered(connection, line).await?
+    {
+        return Err(StoreError::Answered(task_id));
+    }
     if let Some(effect) = effect {
         let call = call_of(&task, effect);
         outbox::enqueue(connection, &IntentId::close(task_id), &call).await?;
     }
     Ok(())
+}
+
+/// The row was still in the state that was read: no other server decided meanwhile.
+fn changed(rows: u64, task: &StoredTask, event: TaskEvent) -> Result<(), Illegal> {
+    if rows == 1 { Ok(()) } else { Err(Illegal { state: task.state, event }) }
 }
 
 fn call_of(task: &StoredTask, effect: TaskEffect) -> Call {
@@ -182,16 +190,17 @@ fn call_of(task: &StoredTask, effect: TaskEffect) -> Call {
 
 /// Stores what the chain confirmed about a decided task; returns the task as it was before.
 pub async fn settle(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     task_id: TaskId,
     (event, amounts): (TaskEvent, &Amounts),
     settled_ms: u64,
 ) -> Result<StoredTask, StoreError> {
     let task = load(connection, task_id).await?;
     let (state, _) = step(task.state, event)?;
-    sqlx::query(
-        "UPDATE tasks SET state = ?, is_final = 1, close_transaction = ?, orchestrator_octas = ?,
-             fee_octas = ?, refund_octas = ?, settled_ms = ? WHERE task_id = ?",
+    let done = sqlx::query(
+        "UPDATE tasks SET state = $1, is_final = 1, close_transaction = $2, orchestrator_octas = $3,
+             fee_octas = $4, refund_octas = $5, settled_ms = $6
+         WHERE task_id = $7 AND state = $8",
     )
     .bind(to_json(&state)?)
     .bind(&amounts.transaction)
@@ -200,18 +209,16 @@ pub async fn settle(
     .bind(to_sql(amounts.refund.0)?)
     .bind(to_sql(settled_ms)?)
     .bind(task_id.to_string())
+    .bind(to_json(&task.state)?)
     .execute(connection)
     .await?;
+    changed(done.rows_affected(), &task, event)?;
     Ok(task)
 }
 
 /// Stores the transaction that locked a task's money.
-pub async fn landed(
-    pool: &SqlitePool,
-    task_id: TaskId,
-    transaction: &str,
-) -> Result<(), StoreError> {
-    sqlx::query("UPDATE tasks SET create_transaction = ? WHERE task_id = ?")
+pub async fn landed(pool: &AnyPool, task_id: TaskId, transaction: &str) -> Result<(), StoreError> {
+    sqlx::query("UPDATE tasks SET create_transaction = $1 WHERE task_id = $2")
         .bind(transaction)
         .bind(task_id.to_string())
         .execute(pool)
@@ -221,10 +228,10 @@ pub async fn landed(
 
 /// One task.
 pub async fn load(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     task_id: TaskId,
 ) -> Result<StoredTask, StoreError> {
-    let row = sqlx::query("SELECT * FROM tasks WHERE task_id = ?")
+    let row = sqlx::query("SELECT * FROM tasks WHERE task_id = $1")
         .bind(task_id.to_string())
         .fetch_optional(connection)
         .await?;
@@ -232,7 +239,7 @@ pub async fn load(
 }
 
 /// Every task whose money is on its way.
-pub async fn live(pool: &SqlitePool) -> Result<Vec<StoredTask>, StoreError> {
+pub async fn live(pool: &AnyPool) -> Result<Vec<StoredTask>, StoreError> {
     let query = sqlx::query("SELECT * FROM tasks WHERE is_final = 0");
     let rows = query.fetch_all(pool).await?;
     Ok(rows.iter().map(parse).collect::<Result<_, _>>()?)
@@ -240,13 +247,13 @@ pub async fn live(pool: &SqlitePool) -> Result<Vec<StoredTask>, StoreError> {
 
 /// Live locks and paid amounts under an order, as this database knows them.
 pub async fn order_used(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     client: &Address,
     order: &OrderId,
 ) -> Result<Octas, sqlx::Error> {
     let sum: i64 = sqlx::query_scalar(
-        "SELECT coalesce(sum(lock - coalesce(refund_octas, 0)), 0)
-         FROM tasks WHERE client = ? AND order_id = ?",
+        "SELECT CAST(coalesce(sum(lock - coalesce(refund_octas, 0)), 0) AS BIGINT)
+         FROM tasks WHERE client = $1 AND order_id = $2",
     )
     .bind(client.to_string())
     .bind(order.to_string())
@@ -258,7 +265,7 @@ pub async fn order_used(
 /// The fault of a task that a crash left behind.
 pub const ABANDONED: TaskEvent = TaskEvent::GiveUp(Fault::Nobody);
 
-fn parse(row: &SqliteRow) -> Result<StoredTask, sqlx::Error> {
+fn parse(row: &AnyRow) -> Result<StoredTask, sqlx::Error> {
     Ok(StoredTask {
         task_id: id(row, "task_id")?,
         client: id(row, "client")?,
@@ -272,22 +279,11 @@ fn parse(row: &SqliteRow) -> Result<StoredTask, sqlx::Error> {
 }
 
 /// Reads an id that is stored as text.
-pub fn id<T>(row: &SqliteRow, column: &str) -> Result<T, sqlx::Error>
+pub fn id<T>(row: &AnyRow, column: &str) -> Result<T, sqlx::Error>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
     row.try_get::<&str, _>(column)?.parse().map_err(broken)
-}
-
-/// Reads an amount or a time.
-pub fn number(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(broken)
-}
-
-/// Reads an amount or a time that may be missing.
-pub fn optional_number(row: &SqliteRow, column: &str) -> Result<Option<u64>, sqlx::Error> {
-    let number: Option<i64> = row.try_get(column)?;
-    number.map(|n| u64::try_from(n).map_err(broken)).transpose()
 }
 
 /// Reads JSON.
@@ -297,13 +293,4 @@ pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
 
 fn to_json<T: Serialize>(value: &T) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
-}
-
-/// SQLite's integers have 63 bits and a sign.
-pub fn to_sql(number: u64) -> Result<i64, sqlx::Error> {
-    i64::try_from(number).map_err(|error| sqlx::Error::Encode(Box::new(error)))
-}
-
-fn broken<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
 }

@@ -2,8 +2,9 @@
 //! many tasks share one flush to disk. It decides nothing.
 
 use super::store::{self, Closing, NewTask, StoreError};
+use cactus_database::begin;
 use cactus_protocol::TaskId;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{AnyConnection, AnyPool};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -89,7 +90,7 @@ impl Writer {
 }
 
 /// Writes until every [`Writer`] is dropped.
-pub async fn run(pool: SqlitePool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sync>) {
+pub async fn run(pool: AnyPool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sync>) {
     let mut batch = Vec::with_capacity(BATCH);
     while queue.0.recv_many(&mut batch, BATCH).await > 0 {
         let results = match write_patiently(&pool, &batch).await {
@@ -108,7 +109,7 @@ pub async fn run(pool: SqlitePool, mut queue: Queue, wake: Arc<dyn Fn() + Send +
 }
 
 /// [`write_all`], again after failures that may pass.
-async fn write_patiently(pool: &SqlitePool, batch: &[Write]) -> Result<(), StoreError> {
+async fn write_patiently(pool: &AnyPool, batch: &[Write]) -> Result<(), StoreError> {
     for pause in PAUSES {
         match write_all(pool, batch).await {
             Err(StoreError::Database(error)) if !matches!(error, sqlx::Error::Encode(_)) => {
@@ -121,15 +122,15 @@ async fn write_patiently(pool: &SqlitePool, batch: &[Write]) -> Result<(), Store
     write_all(pool, batch).await
 }
 
-async fn write_all(pool: &SqlitePool, batch: &[Write]) -> Result<(), StoreError> {
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
+async fn write_all(pool: &AnyPool, batch: &[Write]) -> Result<(), StoreError> {
+    let mut transaction = begin(pool).await?;
     for write in batch {
         apply(&mut transaction, write).await?;
     }
     Ok(transaction.commit().await?)
 }
 
-async fn write_each(pool: &SqlitePool, batch: &[Write]) -> Vec<bool> {
+async fn write_each(pool: &AnyPool, batch: &[Write]) -> Vec<bool> {
     let mut results = Vec::with_capacity(batch.len());
     for write in batch {
         let result = write_all(pool, std::slice::from_ref(write)).await;
@@ -146,7 +147,7 @@ fn report(write: &Write, error: &StoreError) -> bool {
     false
 }
 
-async fn apply(connection: &mut SqliteConnection, write: &Write) -> Result<(), StoreError> {
+async fn apply(connection: &mut AnyConnection, write: &Write) -> Result<(), StoreError> {
     match write {
         Write::Open(task) => store::open(connection, task).await,
         Write::Close { task_id, closing, .. } => store::close(connection, *task_id, closing).await,

@@ -1,21 +1,20 @@
 use super::*;
-use cactus_ledger::{IntentId, outbox};
+use cactus_database::Scratch;
+use cactus_ledger::IntentId;
 use cactus_protocol::{
     Address, Fault, Hash, Octas, Order, OrderId, Price, SecretKey, SignedOrder, TaskEvent,
     TaskState, task::Delivery,
 };
-use sqlx::sqlite::SqlitePoolOptions;
 
 const WORK: Delivery =
     Delivery { prompt_tokens: 5, output_tokens: 3, compute_ms: 1, receipt_hash: Hash([1; 32]) };
 
-async fn database() -> SqlitePool {
-    // One connection: each connection to `:memory:` is a database of its own.
-    let pool =
-        SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
-    sqlx::migrate!("./migrations").run(&pool).await.unwrap();
-    outbox::migrate(&pool).await.unwrap();
-    pool
+/// The pool of a database of its own, which lives as long as the second value.
+async fn database() -> (AnyPool, Scratch) {
+    let scratch = Scratch::new();
+    let pool = scratch.open().await;
+    crate::database::migrate(&pool).await.unwrap();
+    (pool, scratch)
 }
 
 fn task(task_id: TaskId) -> NewTask {
@@ -49,12 +48,12 @@ fn closing(event: TaskEvent) -> Closing {
     Closing { event, verdict, receipt: None, line: None, ttft_ms: None, total_ms: 2, closed_ms: 3 }
 }
 
-async fn intents(pool: &SqlitePool) -> Vec<String> {
+async fn intents(pool: &AnyPool) -> Vec<String> {
     let query = "SELECT id FROM outbox ORDER BY position";
     sqlx::query_scalar(query).fetch_all(pool).await.unwrap()
 }
 
-fn start(pool: &SqlitePool) -> Writer {
+fn start(pool: &AnyPool) -> Writer {
     let (writer, queue) = Writer::new();
     tokio::spawn(run(pool.clone(), queue, Arc::new(|| {})));
     writer
@@ -62,7 +61,7 @@ fn start(pool: &SqlitePool) -> Writer {
 
 #[tokio::test]
 async fn a_task_is_decided_once_with_one_intent() {
-    let pool = database().await;
+    let (pool, _scratch) = database().await;
     let (writer, id) = (start(&pool), TaskId([7; 32]));
     writer.try_reserve().unwrap().open(task(id));
     let deliver = closing(TaskEvent::Deliver(WORK));
@@ -78,7 +77,7 @@ async fn a_task_is_decided_once_with_one_intent() {
 
 #[tokio::test]
 async fn one_bad_write_does_not_take_the_others_with_it() {
-    let pool = database().await;
+    let (pool, _scratch) = database().await;
     let (writer, queue) = Writer::new();
     let (good, unknown) = (TaskId([1; 32]), TaskId([2; 32]));
     writer.try_reserve().unwrap().open(task(good));
@@ -95,7 +94,7 @@ async fn one_bad_write_does_not_take_the_others_with_it() {
 
 #[tokio::test]
 async fn a_failure_of_the_database_that_passes_loses_no_decision() {
-    let pool = database().await;
+    let (pool, _scratch) = database().await;
     let (writer, id) = (start(&pool), TaskId([7; 32]));
     let fail = "CREATE TRIGGER broken BEFORE INSERT ON tasks BEGIN SELECT RAISE(ABORT, 'io'); END";
     sqlx::raw_sql(fail).execute(&pool).await.unwrap();
@@ -122,7 +121,7 @@ async fn a_full_queue_refuses_new_tasks_without_waiting() {
 
 #[tokio::test]
 async fn what_an_order_has_spent_is_live_locks_and_payments_less_refunds() {
-    let pool = database().await;
+    let (pool, _scratch) = database().await;
     let (writer, id) = (start(&pool), TaskId([7; 32]));
     let new = task(id);
     let (client, order) = (new.order.order.client, new.order.order.order_id);

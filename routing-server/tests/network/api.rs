@@ -1,6 +1,7 @@
 //! Bad requests and bad credentials: an error in OpenAI's shape, and the server lives on.
 
 use crate::support::{
+    Disk,
     chain::TestChain,
     client::{Client, chat_body, refusal},
     eventually, limits,
@@ -188,8 +189,7 @@ async fn every_refusal_has_a_code_and_the_trace_id_of_its_request() {
 async fn an_unauthorised_server_is_not_ready_and_takes_no_task_until_the_admin_lets_it() {
     let chain = TestChain::new();
     chain.authorizes.store(false, SeqCst);
-    let data_dir = tempfile::tempdir().unwrap();
-    let app = start(chain, SecretKey::random(), (data_dir, limits()));
+    let app = start(chain, SecretKey::random(), (Disk::new(), limits()));
     Node::link(&app).await.serve(&app, &["ok"]);
     let client = Client::funded(&app);
     let (status, error) = refusal(client.chat(json!({})).await).await;

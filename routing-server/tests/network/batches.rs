@@ -1,7 +1,7 @@
 //! Batches: every line answered or explained, paid once or not at all, whatever dies meanwhile.
 
 use crate::support::{
-    TestApp,
+    Disk, TestApp,
     batch::{chat_line, lines, paid},
     chain::TestChain,
     client::{Client, refusal},
@@ -215,8 +215,7 @@ async fn killed_after(answered: u64) {
     let chain = TestChain::new();
     chain.carries.store(false, SeqCst);
     let key = SecretKey::random();
-    let data_dir = tempfile::tempdir().unwrap();
-    let first = start(chain.clone(), key.clone(), (data_dir, limits()));
+    let first = start(chain.clone(), key.clone(), (Disk::new(), limits()));
     let asked: Arc<Mutex<HashMap<TaskId, String>>> = Arc::default();
     let recording = |asked: &Arc<Mutex<HashMap<TaskId, String>>>| {
         let asked = Arc::clone(asked);

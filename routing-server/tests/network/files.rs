@@ -32,7 +32,7 @@ async fn a_file_is_kept_listed_read_back_and_deleted() {
     let deleted = client.signed(Method::DELETE, &path, vec![]).send().await.unwrap();
     assert_eq!(deleted.json::<Value>().await.unwrap()["deleted"], true);
     assert_eq!(refusal(client.get(&path).await).await.0, 404);
-    let on_disk = std::fs::read_dir(app.data_dir.path().join("files")).unwrap().count();
+    let on_disk = std::fs::read_dir(app.disk.folder.path().join("files")).unwrap().count();
     assert_eq!(on_disk, 1);
 }
 
@@ -80,7 +80,7 @@ async fn an_upload_out_of_bounds_or_form_leaves_nothing_behind() {
         .header("Content-Type", "multipart/form-data; boundary=a-boundary-of-the-test")
         .header("Authorization", claim);
     assert_eq!(refusal(forged.send().await.unwrap()).await.0, 401);
-    let folder = app.data_dir.path().join("files");
+    let folder = app.disk.folder.path().join("files");
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
 
     let poor = Client::new(&app, (cactus_protocol::Octas(1), cactus_protocol::Octas(1)));

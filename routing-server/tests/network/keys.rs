@@ -76,7 +76,7 @@ async fn keys_survive_a_restart_and_only_their_hash_is_stored() {
     let client = Client::funded(&app);
     let key = make_key(&client).await;
     let copy = app.snapshot().await;
-    let stored = std::fs::read(copy.path().join("router.sqlite")).unwrap();
+    let stored = copy.database.contents();
     let secret = key["api_key"].as_str().unwrap().as_bytes();
     assert!(!stored.windows(secret.len()).any(|window| window == secret));
 

@@ -1,7 +1,7 @@
 //! The server killed at bad moments. A copy of its database stands for what the disk held.
 
 use crate::support::{
-    apt,
+    Disk, apt,
     chain::{Closed, TestChain},
     client::Client,
     limits,
@@ -16,9 +16,8 @@ use std::sync::atomic::Ordering::SeqCst;
 async fn killed_between_answer_and_settlement_the_payment_happens_once() {
     let chain = TestChain::new();
     chain.carries.store(false, SeqCst);
-    let data_dir = tempfile::tempdir().unwrap();
     let key = SecretKey::random();
-    let first = start(chain.clone(), key.clone(), (data_dir, limits()));
+    let first = start(chain.clone(), key.clone(), (Disk::new(), limits()));
     Node::link(&first).await.serve(&first, &["ok"]);
     let client = Client::funded(&first);
     let response = client.chat(json!({})).await;
@@ -64,9 +63,8 @@ async fn killed_mid_stream_the_escrow_returns_and_nobody_is_blamed() {
 async fn money_that_was_locked_before_a_restart_is_not_spent_again() {
     let chain = TestChain::new();
     chain.carries.store(false, SeqCst);
-    let data_dir = tempfile::tempdir().unwrap();
     let key = SecretKey::random();
-    let first = start(chain.clone(), key.clone(), (data_dir, limits()));
+    let first = start(chain.clone(), key.clone(), (Disk::new(), limits()));
     Node::link(&first).await.serve(&first, &["ok"]);
     let client = Client::funded(&first);
     // 4,000 tokens lock 0.04037 APT: 247 such tasks fit into 10 APT, and nothing settles.

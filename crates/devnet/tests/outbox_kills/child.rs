@@ -5,14 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use cactus_database::{Address, Durability, Settings};
 use cactus_ledger::{
     Ledger, LedgerConfig,
     outbox::{self, Outbox, Point, Probe},
 };
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::AnyPool;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Cast, Place, Plan, VARIABLE};
@@ -45,13 +43,10 @@ impl Probe for Fate {
 
 /// A routing server's database, opened as it opens it, but for the power cuts that a process
 /// cannot have: what is written survives the process without waiting for the disk.
-pub async fn open(database: &Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new()
-        .filename(database)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Off);
-    let pool = SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap();
+pub async fn open(database: &Path) -> AnyPool {
+    let address = Address::file(database).unwrap();
+    let settings = Settings { connections: 2, durability: Durability::Crashes };
+    let pool = cactus_database::open(&address, settings).await.unwrap();
     outbox::migrate(&pool).await.unwrap();
     let decided = "CREATE TABLE IF NOT EXISTS decided (number INTEGER PRIMARY KEY) STRICT";
     sqlx::query(decided).execute(&pool).await.unwrap();
@@ -59,8 +54,9 @@ pub async fn open(database: &Path) -> SqlitePool {
 }
 
 /// How many decisions are on record; they are numbered from 0.
-pub async fn decided(pool: &SqlitePool) -> u32 {
-    sqlx::query_scalar("SELECT count(*) FROM decided").fetch_one(pool).await.unwrap()
+pub async fn decided(pool: &AnyPool) -> u32 {
+    let query = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM decided");
+    u32::try_from(query.fetch_one(pool).await.unwrap()).unwrap()
 }
 
 pub fn run() {
@@ -98,10 +94,10 @@ async fn live(plan: Plan) {
     running.await.unwrap();
 }
 
-async fn decide(pool: &SqlitePool, fate: &Fate, cast: &Cast, plan: &Plan, number: u32) {
+async fn decide(pool: &AnyPool, fate: &Fate, cast: &Cast, plan: &Plan, number: u32) {
     let mut transaction = pool.begin().await.unwrap();
-    sqlx::query("INSERT INTO decided (number) VALUES (?)")
-        .bind(number)
+    sqlx::query("INSERT INTO decided (number) VALUES ($1)")
+        .bind(i64::from(number))
         .execute(&mut *transaction)
         .await
         .unwrap();
@@ -113,7 +109,7 @@ async fn decide(pool: &SqlitePool, fate: &Fate, cast: &Cast, plan: &Plan, number
     fate.pass(Place::AfterDeciding);
 }
 
-async fn open_intents(pool: &SqlitePool) -> u64 {
+async fn open_intents(pool: &AnyPool) -> u64 {
     let backlog = outbox::backlog(pool).await.unwrap();
     backlog.pending + backlog.submitted
 }

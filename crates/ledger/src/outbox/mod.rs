@@ -29,7 +29,7 @@ use crate::{
 };
 use cactus_protocol::{Octas, SecretKey, TaskId};
 use serde::{Deserialize, Serialize};
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{AnyConnection, AnyPool};
 use std::{fmt, sync::Arc};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -120,12 +120,10 @@ pub struct Backlog {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::Error> {
-    sqlx::raw_sql(MIGRATION).execute(pool).await.map(drop)
+pub async fn migrate(pool: &AnyPool) -> Result<(), sqlx::Error> {
+    let scripts = (include_str!("sqlite.sql"), include_str!("postgres.sql"));
+    cactus_database::create(pool, scripts).await
 }
-
-/// The SQL of [`migrate`], for callers who run their own migrations.
-pub const MIGRATION: &str = include_str!("schema.sql");
 
 /// Writes an intent, in the caller's transaction if `connection` is in one. An id that is there
 /// already stays as it is. Call [`Outbox::wake`] after the commit.
@@ -133,18 +131,29 @@ pub const MIGRATION: &str = include_str!("schema.sql");
 /// # Errors
 /// Those of the database.
 pub async fn enqueue(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     id: &IntentId,
     call: &Call,
 ) -> Result<(), sqlx::Error> {
-    store::insert(connection, id, call).await
+    enqueue_all(connection, &[(id.clone(), call.clone())]).await
+}
+
+/// [`enqueue`] of many intents, in their order.
+///
+/// # Errors
+/// Those of the database.
+pub async fn enqueue_all(
+    connection: &mut AnyConnection,
+    intents: &[(IntentId, Call)],
+) -> Result<(), sqlx::Error> {
+    store::insert(connection, intents).await
 }
 
 /// How an intent ended; `None` while it is open or unknown.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn outcome(pool: &SqlitePool, id: &IntentId) -> Result<Option<Outcome>, sqlx::Error> {
+pub async fn outcome(pool: &AnyPool, id: &IntentId) -> Result<Option<Outcome>, sqlx::Error> {
     store::outcome(pool, id).await
 }
 
@@ -152,7 +161,7 @@ pub async fn outcome(pool: &SqlitePool, id: &IntentId) -> Result<Option<Outcome>
 ///
 /// # Errors
 /// Those of the database.
-pub async fn backlog(pool: &SqlitePool) -> Result<Backlog, sqlx::Error> {
+pub async fn backlog(pool: &AnyPool) -> Result<Backlog, sqlx::Error> {
     store::backlog(pool).await
 }
 
@@ -164,7 +173,7 @@ pub struct Outbox {
 
 struct Shared {
     ledger: Ledger,
-    pool: SqlitePool,
+    pool: AnyPool,
     key: SecretKey,
     bell: Arc<Notify>,
     settled: broadcast::Sender<Settled>,
@@ -178,7 +187,7 @@ impl fmt::Debug for Outbox {
 
 impl Outbox {
     /// An outbox whose calls `key` signs. Nothing is sent until [`Outbox::run`].
-    pub fn new(ledger: Ledger, pool: SqlitePool, key: SecretKey) -> Self {
+    pub fn new(ledger: Ledger, pool: AnyPool, key: SecretKey) -> Self {
         let (settled, _) = broadcast::channel(SETTLED_CAPACITY);
         Self {
             shared: Arc::new(Shared { ledger, pool, key, bell: Arc::new(Notify::new()), settled }),

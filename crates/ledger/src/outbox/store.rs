@@ -7,7 +7,15 @@ use super::{
 };
 use crate::call::Call;
 use aptos_sdk::transaction::SignedTransaction;
-use sqlx::{Row, SqliteConnection, SqlitePool, sqlite::SqliteRow};
+use cactus_database::{ManyRows, begin, broken, number, to_sql};
+use sqlx::{AnyConnection, AnyPool, Arguments, Row, any::AnyRow};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+static INSERT: ManyRows = ManyRows::new(
+    "INSERT INTO outbox (id, call, task, creates_task, created_seconds, updated_seconds) VALUES",
+    6,
+    "ON CONFLICT (id) DO NOTHING",
+);
 
 /// An intent that is signed and perhaps sent.
 #[derive(Debug, Clone)]
@@ -31,54 +39,48 @@ pub(crate) struct Ready {
     pub(crate) orphaned: bool,
 }
 
-fn broken<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
-    sqlx::Error::Decode(Box::new(error))
+fn encode<E: std::error::Error + Send + Sync + 'static>(error: E) -> sqlx::Error {
+    sqlx::Error::Encode(Box::new(error))
 }
 
-fn to_sql(number: u64) -> Result<i64, sqlx::Error> {
-    i64::try_from(number).map_err(|error| sqlx::Error::Encode(Box::new(error)))
+/// Unix seconds, for people who read the table.
+fn now_seconds() -> i64 {
+    let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(age.as_secs()).unwrap_or(i64::MAX)
 }
 
-fn from_sql(row: &SqliteRow, column: &str) -> Result<u64, sqlx::Error> {
-    u64::try_from(row.try_get::<i64, _>(column)?).map_err(broken)
-}
-
-fn call_of(row: &SqliteRow) -> Result<Call, sqlx::Error> {
+fn call_of(row: &AnyRow) -> Result<Call, sqlx::Error> {
     aptos_bcs::from_bytes(row.try_get::<&[u8], _>("call")?).map_err(broken)
 }
 
+/// Stores intents in their order; those that are there already stay as they are.
 pub(crate) async fn insert(
-    connection: &mut SqliteConnection,
-    id: &IntentId,
-    call: &Call,
+    connection: &mut AnyConnection,
+    intents: &[(IntentId, Call)],
 ) -> Result<(), sqlx::Error> {
-    let bytes = aptos_bcs::to_bytes(call).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
-    let task = call.task().map(|(client, task)| [client.0, task.0].concat());
-    sqlx::query(
-        "INSERT INTO outbox (id, call, task, creates_task) VALUES (?, ?, ?, ?)
-         ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(id.as_str())
-    .bind(bytes)
-    .bind(task)
-    .bind(call.creates_task())
-    .execute(connection)
-    .await
-    .map(drop)
+    let now = now_seconds();
+    let bind = |arguments: &mut _, (id, call): &(IntentId, Call)| {
+        let task = call.task().map(|(client, task)| [client.0, task.0].concat());
+        let arguments: &mut sqlx::any::AnyArguments = arguments;
+        arguments.add(id.as_str())?;
+        arguments.add(aptos_bcs::to_bytes(call)?)?;
+        arguments.add(task)?;
+        arguments.add(i64::from(call.creates_task()))?;
+        arguments.add(now)?;
+        arguments.add(now)
+    };
+    INSERT.execute(connection, intents, bind).await.map(drop)
 }
 
-pub(crate) async fn outcome(
-    pool: &SqlitePool,
-    id: &IntentId,
-) -> Result<Option<Outcome>, sqlx::Error> {
-    let row = sqlx::query("SELECT outcome FROM outbox WHERE id = ? AND outcome IS NOT NULL")
+pub(crate) async fn outcome(pool: &AnyPool, id: &IntentId) -> Result<Option<Outcome>, sqlx::Error> {
+    let row = sqlx::query("SELECT outcome FROM outbox WHERE id = $1 AND outcome IS NOT NULL")
         .bind(id.as_str())
         .fetch_optional(pool)
         .await?;
     row.map(|row| serde_json::from_str(row.try_get("outcome")?).map_err(broken)).transpose()
 }
 
-pub(crate) async fn backlog(pool: &SqlitePool) -> Result<Backlog, sqlx::Error> {
+pub(crate) async fn backlog(pool: &AnyPool) -> Result<Backlog, sqlx::Error> {
     let row = sqlx::query(
         "SELECT count(*) FILTER (WHERE state = 'pending') AS pending,
                 count(*) FILTER (WHERE state = 'submitted') AS submitted
@@ -86,11 +88,11 @@ pub(crate) async fn backlog(pool: &SqlitePool) -> Result<Backlog, sqlx::Error> {
     )
     .fetch_one(pool)
     .await?;
-    Ok(Backlog { pending: from_sql(&row, "pending")?, submitted: from_sql(&row, "submitted")? })
+    Ok(Backlog { pending: number(&row, "pending")?, submitted: number(&row, "submitted")? })
 }
 
 /// Everything signed whose end is not known, in the order of sequence numbers.
-pub(crate) async fn submitted(pool: &SqlitePool) -> Result<Vec<Stored>, sqlx::Error> {
+pub(crate) async fn submitted(pool: &AnyPool) -> Result<Vec<Stored>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT id, call, hash, signed, sequence_number, expires_seconds, attempts
          FROM outbox WHERE state = 'submitted' ORDER BY sequence_number",
@@ -105,27 +107,28 @@ pub(crate) async fn submitted(pool: &SqlitePool) -> Result<Vec<Stored>, sqlx::Er
                 hash: row.try_get("hash")?,
                 transaction: aptos_bcs::from_bytes(row.try_get::<&[u8], _>("signed")?)
                     .map_err(broken)?,
-                sequence_number: from_sql(row, "sequence_number")?,
-                expires_seconds: from_sql(row, "expires_seconds")?,
-                attempts: from_sql(row, "attempts")?,
+                sequence_number: number(row, "sequence_number")?,
+                expires_seconds: number(row, "expires_seconds")?,
+                attempts: number(row, "attempts")?,
             })
         })
         .collect()
 }
 
 /// The oldest intents that may be signed: no earlier one about the same task is open.
-pub(crate) async fn ready(pool: &SqlitePool, limit: usize) -> Result<Vec<Ready>, sqlx::Error> {
+pub(crate) async fn ready(pool: &AnyPool, limit: usize) -> Result<Vec<Ready>, sqlx::Error> {
     let rows = sqlx::query(
-        "SELECT id, call, attempts, EXISTS (
+        "SELECT id, call, attempts, CASE WHEN EXISTS (
              SELECT 1 FROM outbox AS earlier
              WHERE earlier.task = intent.task AND earlier.position < intent.position
-               AND earlier.creates_task AND earlier.state = 'failed') AS orphaned
+               AND earlier.creates_task = 1 AND earlier.state = 'failed')
+             THEN 1 ELSE 0 END AS orphaned
          FROM outbox AS intent
          WHERE state = 'pending' AND NOT EXISTS (
              SELECT 1 FROM outbox AS earlier
              WHERE earlier.task = intent.task AND earlier.position < intent.position
                AND earlier.state IN ('pending', 'submitted'))
-         ORDER BY position LIMIT ?",
+         ORDER BY position LIMIT $1",
     )
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
@@ -135,8 +138,8 @@ pub(crate) async fn ready(pool: &SqlitePool, limit: usize) -> Result<Vec<Ready>,
             Ok(Ready {
                 id: IntentId::new(row.try_get::<String, _>("id")?),
                 call: call_of(row)?,
-                attempts: from_sql(row, "attempts")?,
-                orphaned: row.try_get("orphaned")?,
+                attempts: number(row, "attempts")?,
+                orphaned: number(row, "orphaned")? == 1,
             })
         })
         .collect()
@@ -144,23 +147,24 @@ pub(crate) async fn ready(pool: &SqlitePool, limit: usize) -> Result<Vec<Ready>,
 
 /// Stores signed transactions, all or none, before any is sent.
 pub(crate) async fn mark_submitted(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     signed: &[Stored],
     probe: &impl Probe,
 ) -> Result<(), sqlx::Error> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin(pool).await?;
     for intent in signed {
         let bytes = intent.transaction.to_bcs();
         let changed = sqlx::query(
-            "UPDATE outbox SET state = 'submitted', hash = ?, signed = ?, sequence_number = ?,
-                 expires_seconds = ?, attempts = ?, updated_seconds = unixepoch()
-             WHERE id = ? AND state = 'pending'",
+            "UPDATE outbox SET state = 'submitted', hash = $1, signed = $2, sequence_number = $3,
+                 expires_seconds = $4, attempts = $5, updated_seconds = $6
+             WHERE id = $7 AND state = 'pending'",
         )
         .bind(&intent.hash)
-        .bind(bytes.map_err(|e| sqlx::Error::Encode(Box::new(e)))?)
+        .bind(bytes.map_err(encode)?)
         .bind(to_sql(intent.sequence_number)?)
         .bind(to_sql(intent.expires_seconds)?)
         .bind(to_sql(intent.attempts)?)
+        .bind(now_seconds())
         .bind(intent.id.as_str())
         .execute(&mut *transaction)
         .await?;
@@ -171,12 +175,13 @@ pub(crate) async fn mark_submitted(
 }
 
 /// Takes back a signed transaction that can never happen. The next signing gives it new terms.
-pub(crate) async fn mark_pending(pool: &SqlitePool, intent: &Stored) -> Result<(), sqlx::Error> {
+pub(crate) async fn mark_pending(pool: &AnyPool, intent: &Stored) -> Result<(), sqlx::Error> {
     let changed = sqlx::query(
         "UPDATE outbox SET state = 'pending', hash = NULL, signed = NULL, sequence_number = NULL,
-             expires_seconds = NULL, updated_seconds = unixepoch()
-         WHERE id = ? AND state = 'submitted' AND hash = ?",
+             expires_seconds = NULL, updated_seconds = $1
+         WHERE id = $2 AND state = 'submitted' AND hash = $3",
     )
+    .bind(now_seconds())
     .bind(intent.id.as_str())
     .bind(&intent.hash)
     .execute(pool)
@@ -186,7 +191,7 @@ pub(crate) async fn mark_pending(pool: &SqlitePool, intent: &Stored) -> Result<(
 
 /// Stores how an intent ended.
 pub(crate) async fn mark_final(
-    pool: &SqlitePool,
+    pool: &AnyPool,
     id: &IntentId,
     outcome: &Outcome,
 ) -> Result<(), sqlx::Error> {
@@ -194,15 +199,16 @@ pub(crate) async fn mark_final(
         Outcome::Confirmed { version, .. } => ("confirmed", Some(to_sql(*version)?)),
         Outcome::Failed { .. } => ("failed", None),
     };
-    let json = serde_json::to_string(outcome).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+    let json = serde_json::to_string(outcome).map_err(encode)?;
     let changed = sqlx::query(
-        "UPDATE outbox SET state = ?, version = ?, outcome = ?, signed = NULL,
-             updated_seconds = unixepoch()
-         WHERE id = ? AND state IN ('pending', 'submitted')",
+        "UPDATE outbox SET state = $1, version = $2, outcome = $3, signed = NULL,
+             updated_seconds = $4
+         WHERE id = $5 AND state IN ('pending', 'submitted')",
     )
     .bind(state)
     .bind(version)
     .bind(json)
+    .bind(now_seconds())
     .bind(id.as_str())
     .execute(pool)
     .await?;

@@ -11,17 +11,14 @@ use crate::{
     transaction::Signer,
     view::{TaskInfo, TaskStage},
 };
+use cactus_database::Scratch;
 use cactus_protocol::{
     Address, Hash, Octas, Order, OrderId, Price, PublicKey, SecretKey, SignedOrder, TaskId,
     task::Fault,
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use sqlx::{
-    SqlitePool,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
-};
+use sqlx::AnyPool;
 use std::{future::Future, pin::pin, sync::Arc, task::Poll};
-use tempfile::TempDir;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -30,27 +27,22 @@ const MOST_ROUNDS: usize = 3_000;
 
 /// One routing server's database, and the chain that it talks to.
 struct Bench {
-    directory: TempDir,
+    /// Closed before its database goes: fields are dropped in this order.
+    pool: AnyPool,
+    scratch: Scratch,
     chain: Scripted,
 }
 
 impl Bench {
     async fn new(seed: u64) -> Self {
-        let bench = Self { directory: TempDir::new().unwrap(), chain: Scripted::new(seed) };
-        migrate(&bench.open().await).await.unwrap();
-        bench
-    }
-
-    async fn open(&self) -> SqlitePool {
-        let options = SqliteConnectOptions::new()
-            .filename(self.directory.path().join("server.db"))
-            .create_if_missing(true)
-            .synchronous(SqliteSynchronous::Off);
-        SqlitePoolOptions::new().max_connections(2).connect_with(options).await.unwrap()
+        let scratch = Scratch::new();
+        let pool = scratch.open().await;
+        migrate(&pool).await.unwrap();
+        Self { pool, scratch, chain: Scripted::new(seed) }
     }
 
     /// A worker as after a start of the process.
-    async fn worker(&self) -> (Worker<Scripted>, SqlitePool) {
+    async fn worker(&self) -> (Worker<Scripted>, AnyPool) {
         let (settled, _) = broadcast::channel(1024);
         self.worker_telling(settled).await
     }
@@ -58,25 +50,24 @@ impl Bench {
     async fn worker_telling(
         &self,
         settled: broadcast::Sender<Settled>,
-    ) -> (Worker<Scripted>, SqlitePool) {
-        let pool = self.open().await;
+    ) -> (Worker<Scripted>, AnyPool) {
+        let pool = self.scratch.open().await;
         let signer = Signer::new(&server_key(), CHAIN_ID, CONTRACT).unwrap();
         (Worker::new(self.chain.clone(), pool.clone(), signer, settled), pool)
     }
 
     async fn enqueue(&self, id: &IntentId, call: &Call) {
-        let pool = self.open().await;
-        enqueue(&mut pool.acquire().await.unwrap(), id, call).await.unwrap();
+        enqueue(&mut self.pool.acquire().await.unwrap(), id, call).await.unwrap();
     }
 
     async fn outcome(&self, id: &IntentId) -> Option<Outcome> {
-        outcome(&self.open().await, id).await.unwrap()
+        outcome(&self.pool, id).await.unwrap()
     }
 
     async fn attempts(&self, id: &IntentId) -> i64 {
-        sqlx::query_scalar("SELECT attempts FROM outbox WHERE id = ?")
+        sqlx::query_scalar("SELECT attempts FROM outbox WHERE id = $1")
             .bind(id.as_str())
-            .fetch_one(&self.open().await)
+            .fetch_one(&self.pool)
             .await
             .unwrap()
     }
@@ -432,9 +423,8 @@ async fn another_sender_with_the_same_key_costs_time_and_nothing_else() {
 #[tokio::test]
 async fn an_intent_lives_and_dies_with_the_callers_transaction_and_its_name() {
     let bench = Bench::new(1).await;
-    let pool = bench.open().await;
     let (id, call) = transfer(1);
-    let mut transaction = pool.begin().await.unwrap();
+    let mut transaction = bench.pool.begin().await.unwrap();
     enqueue(&mut transaction, &id, &call).await.unwrap();
     transaction.rollback().await.unwrap();
     bench.drain().await;
@@ -452,7 +442,7 @@ async fn nothing_is_sent_to_another_chain() {
     enqueue_workload(&bench, 0, 1).await;
     let signer = Signer::new(&server_key(), CHAIN_ID + 1, CONTRACT).unwrap();
     let (settled, _) = broadcast::channel(8);
-    let mut worker = Worker::new(bench.chain.clone(), bench.open().await, signer, settled);
+    let mut worker = Worker::new(bench.chain.clone(), bench.pool.clone(), signer, settled);
     assert!(matches!(worker.pass().await, Err(PassError::WrongChain { found: CHAIN_ID, .. })));
     assert_eq!(bench.attempts(&transfer(0).0).await, 0);
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 use cactus_protocol::Address;
 use futures::{StreamExt, stream};
-use sqlx::SqlitePool;
+use sqlx::AnyPool;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,7 @@ impl InFlight {
 pub(crate) struct Worker<C, P = ()> {
     chain: C,
     probe: P,
-    pool: SqlitePool,
+    pool: AnyPool,
     signer: Signer,
     settled: broadcast::Sender<Settled>,
     /// The table's submitted rows; `None` until read, and again after any doubt about them.
@@ -92,7 +92,7 @@ pub(crate) struct Worker<C, P = ()> {
 impl<C: Chain> Worker<C> {
     pub(crate) fn new(
         chain: C,
-        pool: SqlitePool,
+        pool: AnyPool,
         signer: Signer,
         settled: broadcast::Sender<Settled>,
     ) -> Self {

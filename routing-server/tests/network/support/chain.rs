@@ -14,7 +14,7 @@ use futures::{
     future::{BoxFuture, ready},
 };
 use serde_json::json;
-use sqlx::{Row, SqlitePool};
+use sqlx::{AnyPool, Row};
 use std::{
     collections::HashMap,
     sync::{
@@ -230,7 +230,7 @@ impl Chain for TestChain {
         self.answer(found.unwrap_or(TaskInfo::UNKNOWN))
     }
 
-    fn carry(self: Arc<Self>, pool: SqlitePool, _: SecretKey) -> Arc<dyn Carrier> {
+    fn carry(self: Arc<Self>, pool: AnyPool, _: SecretKey) -> Arc<dyn Carrier> {
         Arc::new(TestCarrier {
             carries: self.carries.load(SeqCst),
             chain: self,
@@ -244,7 +244,7 @@ impl Chain for TestChain {
 struct TestCarrier {
     chain: Arc<TestChain>,
     carries: bool,
-    pool: SqlitePool,
+    pool: AnyPool,
     bell: Notify,
     settled: broadcast::Sender<Settled>,
 }
@@ -284,7 +284,7 @@ impl TestCarrier {
                 Outcome::Confirmed { .. } => "confirmed",
                 Outcome::Failed { .. } => "failed",
             };
-            sqlx::query("UPDATE outbox SET state = ?, outcome = ? WHERE id = ?")
+            sqlx::query("UPDATE outbox SET state = $1, outcome = $2 WHERE id = $3")
                 .bind(state)
                 .bind(serde_json::to_string(&outcome).unwrap())
                 .bind(&id)

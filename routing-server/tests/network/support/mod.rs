@@ -3,16 +3,17 @@
 pub mod batch;
 pub mod chain;
 pub mod client;
+mod disk;
 pub mod node;
 
 use cactus_protocol::{Address, Octas, Scope, SecretKey};
 use cactus_routing_server::{Config, Limits, serve};
 use chain::TestChain;
+pub use disk::Disk;
 use serde_json::Value;
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
-    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -31,7 +32,7 @@ pub struct TestApp {
     pub server: Address,
     pub shutdown: CancellationToken,
     pub running: JoinHandle<anyhow::Result<()>>,
-    pub data_dir: tempfile::TempDir,
+    pub disk: Disk,
     pub key: SecretKey,
 }
 
@@ -53,27 +54,21 @@ pub fn spawn_app() -> TestApp {
 
 /// A server with these limits.
 pub fn spawn_app_with(limits: Limits) -> TestApp {
-    let data_dir = tempfile::tempdir().unwrap();
-    start(TestChain::new(), SecretKey::random(), (data_dir, limits))
+    start(TestChain::new(), SecretKey::random(), (Disk::new(), limits))
 }
 
-/// A server on this chain, account and data directory.
-pub fn start(
-    chain: Arc<TestChain>,
-    key: SecretKey,
-    (data_dir, limits): (tempfile::TempDir, Limits),
-) -> TestApp {
+/// A server on this chain, account and disk.
+pub fn start(chain: Arc<TestChain>, key: SecretKey, (disk, limits): (Disk, Limits)) -> TestApp {
     // The HTTP client wants to know, though no test uses TLS. Err: another test said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let mut config = Config::new(
-        key.clone(),
-        "http://unused".into(),
-        SCOPE.contract,
-        data_dir.path().to_owned(),
-    );
-    config.limits = limits;
+    let folder = disk.folder.path().to_owned();
+    let config = Config {
+        database: Some(disk.database.address().clone()),
+        limits,
+        ..Config::new(key.clone(), "http://unused".into(), SCOPE.contract, folder)
+    };
     let shutdown = CancellationToken::new();
     let served = serve(config, chain.clone(), (listener, shutdown.clone()));
     TestApp {
@@ -82,7 +77,7 @@ pub fn start(
         server: key.address(),
         shutdown,
         running: tokio::spawn(served),
-        data_dir,
+        disk,
         key,
     }
 }
@@ -115,30 +110,10 @@ impl TestApp {
         list["data"].as_array().unwrap().clone()
     }
 
-    /// Copies the database as a crash at this moment would leave it.
-    pub async fn snapshot(&self) -> tempfile::TempDir {
-        let copy = tempfile::tempdir().unwrap();
-        let options = sqlx::sqlite::SqliteConnectOptions::new()
-            .filename(self.data_dir.path().join("router.sqlite"));
-        let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-        sqlx::query("VACUUM INTO ?")
-            .bind(path_text(&copy.path().join("router.sqlite")))
-            .execute(&pool)
-            .await
-            .unwrap();
-        pool.close().await;
-        let files = copy.path().join("files");
-        std::fs::create_dir_all(&files).unwrap();
-        for entry in std::fs::read_dir(self.data_dir.path().join("files")).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), files.join(entry.file_name())).unwrap();
-        }
-        copy
+    /// Copies the disk as a crash at this moment would leave it.
+    pub async fn snapshot(&self) -> Disk {
+        self.disk.copy().await
     }
-}
-
-fn path_text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
 }
 
 /// Asks again and again until there is an answer.

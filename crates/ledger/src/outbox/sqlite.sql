@@ -19,8 +19,8 @@ CREATE TABLE IF NOT EXISTS outbox (
     version INTEGER,
     -- JSON of the outcome, once final.
     outcome TEXT,
-    created_seconds INTEGER NOT NULL DEFAULT (unixepoch()),
-    updated_seconds INTEGER NOT NULL DEFAULT (unixepoch()),
+    created_seconds INTEGER NOT NULL,
+    updated_seconds INTEGER NOT NULL,
     CHECK ((state = 'submitted') <= (hash IS NOT NULL AND signed IS NOT NULL
         AND sequence_number IS NOT NULL AND expires_seconds IS NOT NULL)),
     CHECK ((state IN ('confirmed', 'failed')) = (outcome IS NOT NULL))

@@ -1,0 +1,27 @@
+//! What a server keeps: its data directory and its database, on whichever database the tests run.
+
+use cactus_database::Scratch;
+use tempfile::TempDir;
+
+pub struct Disk {
+    pub folder: TempDir,
+    pub database: Scratch,
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        Self { folder: TempDir::new().unwrap(), database: Scratch::new() }
+    }
+
+    /// As a crash at this moment would leave it.
+    pub async fn copy(&self) -> Self {
+        let copy = Self { folder: TempDir::new().unwrap(), database: self.database.copy().await };
+        let files = copy.folder.path().join("files");
+        std::fs::create_dir_all(&files).unwrap();
+        for entry in std::fs::read_dir(self.folder.path().join("files")).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), files.join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+}
