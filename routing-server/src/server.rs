@@ -78,6 +78,7 @@ pub async fn serve(
     (listener, shutdown): (TcpListener, CancellationToken),
 ) -> Result<()> {
     let pool = database::open(&config).await?;
+    files::import(&pool, &config.data_dir).await?;
     let (writer, queue) = Writer::new();
     let app = web::Data::new(assemble(config, chain, (pool.clone(), writer)).await?);
     settlement::recover(&app).await.context("recover tasks")?;
@@ -147,7 +148,6 @@ async fn assemble(
     let rules = Rules { bounds, weights: config.weights };
     let nodes = Nodes::new(rules, config.limits.queue, Instant::now());
     let batch_lines = config.limits.batch_lines;
-    files::prepare(&config.data_dir).await.context("prepare the folder of files")?;
     Ok(App {
         carrier: Arc::clone(&chain).carry(pool.clone(), config.key.clone()),
         keys: ApiKeys::new(keys, scope),

@@ -1,5 +1,5 @@
-//! Writes the files of a batch that has ended. A crash while it writes costs nothing: the next
-//! start writes the same files again.
+//! Writes the files of a batch that has ended. A crash while it writes costs nothing: the batch is
+//! not over, and whoever takes it up writes its files anew.
 
 use super::{
     line::{Outcome, not_sent},
@@ -8,20 +8,14 @@ use super::{
 };
 use crate::{
     app::App,
-    files::{self, Stored},
+    files::{self, Draft},
     link::unix_ms,
 };
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use cactus_database::begin;
-use std::path::PathBuf;
-use tokio::{
-    fs::File,
-    io::{AsyncWriteExt, BufWriter},
-};
 
 /// Lines in memory at once.
 const PART: u32 = 256;
-const HOUR_MS: u64 = 3_600_000;
 
 /// Writes the output and the errors, and brings the batch from finalizing or cancelling to its end.
 ///
@@ -32,8 +26,8 @@ pub async fn finish(app: &App, batch: &Batch, end: State) -> Result<()> {
         State::Cancelled => Outcome::Cancelled,
         _ => Outcome::Expired,
     };
-    let mut output = Output::create(app, batch, "output").await?;
-    let mut errors = Output::create(app, batch, "error").await?;
+    let mut output = begin_file(app, batch, "output").await?;
+    let mut errors = begin_file(app, batch, "error").await?;
     let (mut first, mut counts) = (0, Counts::default());
     loop {
         let part = lines::ended(&app.pool, &batch.id, (first, PART)).await?;
@@ -44,75 +38,54 @@ pub async fn finish(app: &App, batch: &Batch, end: State) -> Result<()> {
             match line.result {
                 Some(result) if !line.is_error => {
                     counts.completed += 1;
-                    output.write(&result).await?;
+                    write_line(&mut output, &result).await?;
                 }
                 Some(result) => {
                     counts.failed += 1;
-                    errors.write(&result).await?;
+                    write_line(&mut errors, &result).await?;
                 }
                 None => {
                     counts.failed += 1;
                     let place = (batch.id.as_str(), line.number);
-                    errors.write(&not_sent(place, &line.custom_id, unsent)).await?;
+                    write_line(&mut errors, &not_sent(place, &line.custom_id, unsent)).await?;
                 }
             }
         }
     }
-    let (output, errors) = (output.close().await?, errors.close().await?);
+    let (output, errors) = (ended(output).await?, ended(errors).await?);
     let mut transaction = begin(&app.pool).await?;
     let from = if end == State::Cancelled { State::Cancelling } else { State::Finalizing };
-    if store::advance(&mut transaction, &batch.id, (from, end, unix_ms())).await? {
-        let client = batch.client();
-        for file in [&output, &errors].into_iter().flatten() {
-            files::insert(&mut *transaction, &client, file).await?;
-        }
-        let ids = (output.as_ref().map(|f| f.id.as_str()), errors.as_ref().map(|f| f.id.as_str()));
-        store::close(&mut transaction, &batch.id, (counts, ids.0, ids.1)).await?;
+    // False when another server wrote the files: these go again.
+    if !store::advance(&mut transaction, &batch.id, (from, end, unix_ms())).await? {
+        return Ok(());
     }
-    Ok(transaction.commit().await?)
+    for draft in [&output, &errors].into_iter().flatten() {
+        let given = files::give(&mut *transaction, &batch.client(), draft.stored()).await?;
+        ensure!(given, "a file took too long to write");
+    }
+    let id = |draft: &Option<Draft>| draft.as_ref().map(|draft| draft.stored().id.clone());
+    let (output_id, errors_id) = (id(&output), id(&errors));
+    let ids = (output_id.as_deref(), errors_id.as_deref());
+    store::close(&mut transaction, &batch.id, (counts, ids.0, ids.1)).await?;
+    transaction.commit().await?;
+    for draft in [output, errors].into_iter().flatten() {
+        draft.keep();
+    }
+    Ok(())
 }
 
-/// A file under construction. Its name follows from the batch's, so that writing it again
-/// replaces it.
-struct Output {
-    path: PathBuf,
-    file: BufWriter<File>,
-    stored: Stored,
+async fn begin_file(app: &App, batch: &Batch, what: &str) -> Result<Draft> {
+    let filename = format!("{}_{what}.jsonl", batch.id);
+    Ok(Draft::begin(app, "batch_output", filename).await?)
 }
 
-impl Output {
-    async fn create(app: &App, batch: &Batch, what: &str) -> Result<Self> {
-        let id = batch.id.strip_prefix("batch_").unwrap_or(&batch.id);
-        let created_ms = unix_ms();
-        let lifetime = app.config.limits.file_hours.saturating_mul(HOUR_MS);
-        let stored = Stored {
-            id: format!("file-{id}-{what}"),
-            purpose: "batch_output".into(),
-            filename: format!("{}_{what}.jsonl", batch.id),
-            bytes: 0,
-            created_ms,
-            expires_ms: created_ms.saturating_add(lifetime),
-        };
-        let path = files::path(&app.config.data_dir, &stored.id);
-        let file = File::create(&path).await.context("create a batch's file")?;
-        Ok(Self { path, file: BufWriter::new(file), stored })
-    }
+async fn write_line(draft: &mut Draft, line: &str) -> Result<()> {
+    draft.write(line.as_bytes()).await?;
+    Ok(draft.write(b"\n").await?)
+}
 
-    async fn write(&mut self, line: &str) -> Result<()> {
-        self.file.write_all(line.as_bytes()).await?;
-        self.file.write_all(b"\n").await?;
-        self.stored.bytes += u64::try_from(line.len())? + 1;
-        Ok(())
-    }
-
-    /// The file, if there is anything in it.
-    async fn close(mut self) -> Result<Option<Stored>> {
-        if self.stored.bytes == 0 {
-            tokio::fs::remove_file(&self.path).await.context("remove an empty file")?;
-            return Ok(None);
-        }
-        self.file.flush().await?;
-        self.file.get_ref().sync_all().await?;
-        Ok(Some(self.stored))
-    }
+/// The file, if there is anything in it.
+async fn ended(mut draft: Draft) -> Result<Option<Draft>> {
+    draft.finish().await?;
+    Ok((draft.bytes() > 0).then_some(draft))
 }

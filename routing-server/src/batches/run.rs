@@ -186,9 +186,10 @@ impl Lines {
 
     /// Answers a line, or stores why not, or leaves it because the batch ended.
     async fn answer(&self, waiting: Waiting) -> Result<()> {
-        let path = files::path(&self.app.config.data_dir, &self.batch.input_file);
         let place = (waiting.start, usize::try_from(waiting.length)?);
-        let bytes = files::read_part(&path, place).await.context("read a line")?;
+        let bytes = files::read_range(&self.app.pool, &self.batch.input_file, place)
+            .await
+            .context("read a line")?;
         let endpoint = self.batch.endpoint;
         let line = (waiting.number, waiting.custom_id);
         let (call, line) = match line::parse(&bytes, endpoint) {

@@ -6,14 +6,10 @@ use super::{
     store::{self, Batch, State},
 };
 use crate::{app::App, error::Invalid, files, link::unix_ms};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use cactus_database::begin;
 use serde_json::{Value, json};
-use sqlx::AnyConnection;
-use tokio::{
-    fs::File,
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-};
+use sqlx::{AnyConnection, AnyPool};
 
 /// Lines of one batch at most.
 const MAX_LINES: u32 = 50_000;
@@ -25,10 +21,12 @@ const MAX_ERRORS: usize = 100;
 /// # Errors
 /// When the input or the database cannot be read; the batch is read again later.
 pub async fn validate(app: &App, batch: &Batch) -> Result<()> {
-    let path = files::path(&app.config.data_dir, &batch.input_file);
-    let file = File::open(path).await.context("open a batch's input")?;
     let mut reading = Reading {
-        input: BufReader::new(file),
+        pool: app.pool.clone(),
+        file: batch.input_file.clone(),
+        buffer: Vec::new(),
+        used: 0,
+        parts: 0,
         longest: app.config.limits.body_bytes,
         place: 0,
         errors: Vec::new(),
@@ -56,7 +54,13 @@ pub async fn validate(app: &App, batch: &Batch) -> Result<()> {
 }
 
 struct Reading {
-    input: BufReader<File>,
+    pool: AnyPool,
+    file: String,
+    /// What was read last, and how much of it was in a line already.
+    buffer: Vec<u8>,
+    used: usize,
+    /// How many parts of the file were read.
+    parts: u64,
     longest: usize,
     place: u64,
     errors: Vec<Value>,
@@ -93,9 +97,27 @@ impl Reading {
 
     /// The next line with its place; one that is too long comes cut.
     async fn next_line(&mut self) -> Result<Option<(u64, Vec<u8>)>> {
-        let (start, mut line) = (self.place, Vec::new());
-        let limit = u64::try_from(self.longest)?.saturating_add(2);
-        let length = (&mut self.input).take(limit).read_until(b'\n', &mut line).await?;
+        let (limit, mut searched) = (self.longest.saturating_add(2), 0);
+        let length = loop {
+            let rest = &self.buffer[self.used..];
+            if let Some(place) = rest[searched..].iter().position(|byte| *byte == b'\n') {
+                break (searched + place + 1).min(limit);
+            }
+            searched = rest.len();
+            if searched >= limit {
+                break limit;
+            }
+            match files::part(&self.pool, &self.file, self.parts).await? {
+                Some(part) => {
+                    self.buffer.drain(..self.used);
+                    self.buffer.extend_from_slice(&part);
+                    (self.used, self.parts) = (0, self.parts + 1);
+                }
+                None => break searched,
+            }
+        };
+        let (start, mut line) = (self.place, self.buffer[self.used..][..length].to_vec());
+        self.used += length;
         self.place += u64::try_from(length)?;
         if line.last() == Some(&b'\n') {
             line.pop();

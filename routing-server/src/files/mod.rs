@@ -1,39 +1,32 @@
-//! Files of payers: what batches read and write. Their bytes lie on disk and never all in memory.
+//! Files of payers: what batches read and write. Their bytes lie in the database, in parts, and
+//! never all in memory.
 
-mod content;
+mod draft;
+mod import;
+mod parts;
 mod store;
 mod upload;
 
-pub use content::{read_part, stream};
-pub use store::{Page, Stored, find, forget, insert, list, used, used_by_all};
+pub use draft::Draft;
+pub use import::import;
+pub use parts::{part, read_range, stream};
+pub use store::{Page, Stored, find, give, list, used, used_by_all};
 pub use upload::receive;
 
 use crate::{app::App, error::ApiError, link::unix_ms};
 use cactus_protocol::Address;
 use serde_json::{Value, json};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use sqlx::AnyPool;
+use std::time::Duration;
+use store::forget;
 use tokio_util::sync::CancellationToken;
 
-/// Of uploads under way.
-const UPLOAD_PREFIX: &str = "upload-";
 /// Between two looks for files that have expired.
 const SWEEP_PERIOD: Duration = Duration::from_secs(600);
 
 /// A fresh id.
 pub fn fresh_id() -> String {
     format!("file-{}", hex::encode(rand::random::<[u8; 12]>()))
-}
-
-fn folder(data_dir: &Path) -> PathBuf {
-    data_dir.join("files")
-}
-
-/// Where a file's bytes lie. `id` must be one of ours: found in the database or made here.
-pub fn path(data_dir: &Path, id: &str) -> PathBuf {
-    folder(data_dir).join(id)
 }
 
 /// A file of this payer.
@@ -67,13 +60,14 @@ pub async fn delete(app: &App, client: &Address, id: &str) -> Result<(), ApiErro
             message: "a batch still reads this file: wait for it, or cancel it".into(),
         });
     }
-    remove(&path(&app.config.data_dir, &file.id)).await;
+    remove_parts(&app.pool, &file.id).await;
     Ok(())
 }
 
-async fn remove(path: &Path) {
-    if let Err(error) = tokio::fs::remove_file(path).await {
-        tracing::warn!(path = %path.display(), %error, "a file cannot be removed");
+/// What stays behind goes with the next sweep.
+async fn remove_parts(pool: &AnyPool, file: &str) {
+    if let Err(error) = parts::remove(pool, file).await {
+        tracing::warn!(file, %error, "the bytes of a file cannot be removed");
     }
 }
 
@@ -91,36 +85,23 @@ pub fn describe(file: &Stored) -> Value {
     })
 }
 
-/// Makes the folder and clears it of uploads that a crash cut off.
-///
-/// # Errors
-/// When the data directory cannot be written.
-pub async fn prepare(data_dir: &Path) -> std::io::Result<()> {
-    let folder = folder(data_dir);
-    tokio::fs::create_dir_all(&folder).await?;
-    let mut entries = tokio::fs::read_dir(&folder).await?;
-    while let Some(entry) = entries.next_entry().await? {
-        if entry.file_name().to_string_lossy().starts_with(UPLOAD_PREFIX) {
-            tokio::fs::remove_file(entry.path()).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Removes expired files until `stop`.
+/// Removes expired files, and what crashes left of others, until `stop`.
 pub async fn sweep(app: &App, stop: CancellationToken) {
     let mut period = tokio::time::interval(SWEEP_PERIOD);
     while stop.run_until_cancelled(period.tick()).await.is_some() {
-        match store::expired(&app.pool, unix_ms()).await {
-            Ok(ids) => {
-                for id in ids {
-                    // A batch that still reads it keeps it until the next look.
-                    if let Ok(true) = forget(&app.pool, &id).await {
-                        remove(&path(&app.config.data_dir, &id)).await;
-                    }
-                }
-            }
-            Err(error) => tracing::warn!(%error, "expired files cannot be read"),
+        if let Err(error) = sweep_once(&app.pool).await {
+            tracing::warn!(%error, "expired files cannot be removed");
         }
     }
+}
+
+async fn sweep_once(pool: &AnyPool) -> Result<(), sqlx::Error> {
+    for id in store::expired(pool, unix_ms()).await? {
+        // A batch that still reads it keeps it until the next look.
+        forget(pool, &id).await?;
+    }
+    for id in parts::orphans(pool).await? {
+        parts::remove(pool, &id).await?;
+    }
+    Ok(())
 }

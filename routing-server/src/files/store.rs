@@ -41,28 +41,46 @@ fn parse(row: &AnyRow) -> Result<Stored, sqlx::Error> {
     })
 }
 
-/// Stores a file; one with the same id is replaced.
-pub async fn insert(
+/// The owner of a file whose bytes are still coming: no address looks like this.
+const NOBODY: &str = "";
+
+/// Stores the row of a file that is nobody's yet; it goes when its time is over.
+pub async fn begin(pool: &AnyPool, file: &Stored) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO files (id, client, purpose, filename, bytes, created_ms, expires_ms)
+         VALUES ($1, $2, $3, $4, 0, $5, $6)",
+    )
+    .bind(&file.id)
+    .bind(NOBODY)
+    .bind(&file.purpose)
+    .bind(&file.filename)
+    .bind(to_sql(file.created_ms)?)
+    .bind(to_sql(file.expires_ms)?)
+    .execute(pool)
+    .await
+    .map(drop)
+}
+
+/// Gives a file that is whole to its owner; `false` when its time was over before.
+pub async fn give(
     executor: impl AnyExecutor<'_>,
     client: &Address,
     file: &Stored,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "INSERT INTO files (id, client, purpose, filename, bytes, created_ms, expires_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (id) DO UPDATE SET filename = excluded.filename, bytes = excluded.bytes,
-             created_ms = excluded.created_ms, expires_ms = excluded.expires_ms",
+) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
+        "UPDATE files SET client = $1, filename = $2, bytes = $3, created_ms = $4, expires_ms = $5
+         WHERE id = $6 AND client = $7",
     )
-    .bind(&file.id)
     .bind(client.to_string())
-    .bind(&file.purpose)
     .bind(&file.filename)
     .bind(to_sql(file.bytes)?)
     .bind(to_sql(file.created_ms)?)
     .bind(to_sql(file.expires_ms)?)
+    .bind(&file.id)
+    .bind(NOBODY)
     .execute(executor)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// A client's file.

@@ -1,12 +1,11 @@
-//! Receives an upload: a multipart form with a purpose and a file, streamed to disk while it
-//! comes. Nothing of it counts before its sender has proved who it is.
+//! Receives an upload: a multipart form with a purpose and a file, streamed to the database while
+//! it comes. Nothing of it counts before its sender has proved who it is.
 
-use super::{Stored, UPLOAD_PREFIX, folder, fresh_id, insert, path, used, used_by_all};
+use super::{Draft, Stored, give, used, used_by_all};
 use crate::{
     app::App,
     auth::{self, Payer},
     error::{ApiError, Invalid},
-    link::unix_ms,
 };
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{
@@ -19,20 +18,17 @@ use futures::{Stream, StreamExt};
 use sha3::{Digest, Sha3_256};
 use std::{
     cell::RefCell,
-    path::PathBuf,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{fs::File, io::AsyncWriteExt};
 
 /// What files may be for.
 const PURPOSE: &str = "batch";
 const MAX_PURPOSE_BYTES: usize = 64;
 const MAX_FILENAME_CHARS: usize = 200;
 const MAX_FIELDS: usize = 16;
-const HOUR_MS: u64 = 3_600_000;
 
 /// Receives a file and stores it for whoever sent it.
 ///
@@ -87,26 +83,7 @@ async fn check_room(app: &App, client: &Address) -> Result<(), ApiError> {
     })
 }
 
-/// A form whose file lies on disk. Dropping it removes the file.
-struct Form {
-    upload: Upload,
-    filename: String,
-    bytes: u64,
-}
-
-/// A file that is not yet anybody's.
-struct Upload(Option<PathBuf>);
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Some(path) = self.0.take() {
-            // Left behind, it goes with the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-async fn read_form(app: &App, request: &HttpRequest, body: Hashed) -> Result<Form, ApiError> {
+async fn read_form(app: &App, request: &HttpRequest, body: Hashed) -> Result<Draft, ApiError> {
     let mut form = Multipart::new(request.headers(), body);
     let (mut purpose, mut file) = (None, None);
     for _ in 0..MAX_FIELDS {
@@ -121,7 +98,7 @@ async fn read_form(app: &App, request: &HttpRequest, body: Hashed) -> Result<For
     }
     let wrong = |param, message: String| Err(Invalid::value(param, message).into());
     match (purpose.as_deref(), file) {
-        (Some(PURPOSE), Some(form)) if form.bytes > 0 => Ok(form),
+        (Some(PURPOSE), Some(draft)) if draft.bytes() > 0 => Ok(draft),
         (Some(PURPOSE), _) => wrong("file", "there must be a file that is not empty".into()),
         _ => wrong("purpose", format!("must be `{PURPOSE}`: nothing else is done with files")),
     }
@@ -145,27 +122,24 @@ async fn skip(field: &mut Field) -> Result<(), ApiError> {
     Ok(())
 }
 
-async fn write_file(app: &App, mut field: Field) -> Result<Form, ApiError> {
+async fn write_file(app: &App, mut field: Field) -> Result<Draft, ApiError> {
     let filename = field.content_disposition().and_then(|d| d.get_filename());
     let filename = filename.unwrap_or("upload.jsonl");
     let filename = filename.chars().filter(|c| !c.is_control()).take(MAX_FILENAME_CHARS).collect();
-    let name = format!("{UPLOAD_PREFIX}{}", hex::encode(rand::random::<[u8; 12]>()));
-    let place = folder(&app.config.data_dir).join(name);
-    let upload = Upload(Some(place.clone()));
-    let mut file = File::create_new(&place).await.map_err(disk)?;
-    let (limit, mut bytes) = (app.config.limits.file_bytes, 0_u64);
+    let mut draft = Draft::begin(app, PURPOSE, filename).await?;
+    let limit = app.config.limits.file_bytes;
     while let Some(part) = field.next().await {
         let part = part.map_err(|error| broken(&error))?;
-        bytes = bytes.saturating_add(u64::try_from(part.len()).unwrap_or(u64::MAX));
-        if bytes > limit {
+        let more = u64::try_from(part.len()).unwrap_or(u64::MAX);
+        if draft.bytes().saturating_add(more) > limit {
             let limit = usize::try_from(limit).unwrap_or(usize::MAX);
             return Err(ApiError::TooLarge { limit });
         }
-        file.write_all(&part).await.map_err(disk)?;
+        draft.write(&part).await?;
     }
     // What an answer promises must survive a power cut.
-    file.sync_all().await.map_err(disk)?;
-    Ok(Form { upload, filename, bytes })
+    draft.finish().await?;
+    Ok(draft)
 }
 
 /// Disk is for those who have money here: accounts without any cost nothing to make.
@@ -183,32 +157,14 @@ async fn check_funds(app: &App, client: Address) -> Result<(), ApiError> {
     })
 }
 
-async fn keep(app: &App, payer: &Payer, mut form: Form) -> Result<Stored, ApiError> {
+async fn keep(app: &App, payer: &Payer, draft: Draft) -> Result<Stored, ApiError> {
     let client = payer.client();
     check_room(app, &client).await?;
     check_funds(app, client).await?;
-    let created_ms = unix_ms();
-    let lifetime = app.config.limits.file_hours.saturating_mul(HOUR_MS);
-    let file = Stored {
-        id: fresh_id(),
-        purpose: PURPOSE.into(),
-        filename: form.filename,
-        bytes: form.bytes,
-        created_ms,
-        expires_ms: created_ms.saturating_add(lifetime),
-    };
-    let target = path(&app.config.data_dir, &file.id);
-    if let Some(upload) = &form.upload.0 {
-        tokio::fs::rename(upload, &target).await.map_err(disk)?;
+    if give(&app.pool, &client, draft.stored()).await? {
+        return Ok(draft.keep());
     }
-    form.upload.0 = Some(target);
-    insert(&app.pool, &client, &file).await?;
-    form.upload.0 = None;
-    Ok(file)
-}
-
-fn disk(error: std::io::Error) -> ApiError {
-    ApiError::Internal(anyhow::Error::new(error).context("write a file"))
+    Err(unreadable("it did not come in time"))
 }
 
 fn broken(error: &MultipartError) -> ApiError {

@@ -95,7 +95,9 @@ fn check_advert(hello: &Hello) -> Result<(), Refused> {
     }
     let fits = |id: &str| !id.is_empty() && id.len() <= MAX_MODEL_BYTES && !id.contains('\0');
     if !models.iter().all(|m| fits(&m.id) && m.context_length > 1) {
-        return bad("a model's id has 1 to 256 bytes, none zero, and its context at least 2 tokens");
+        return bad(
+            "a model's id has 1 to 256 bytes, none zero, and its context at least 2 tokens",
+        );
     }
     if !models.iter().all(ModelOffer::is_well_formed) {
         return bad("an offer names each feature once, and its vectors have 1 to 16384 numbers");

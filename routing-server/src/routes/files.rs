@@ -91,11 +91,8 @@ pub async fn content(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let file = files::owned(&app, &sender.payer.client(), &id).await?;
-    let path = files::path(&app.config.data_dir, &file.id);
-    let open = tokio::fs::File::open(path).await.map_err(|error| {
-        ApiError::Internal(anyhow::Error::new(error).context("open a stored file"))
-    })?;
-    let bytes = actix_web::body::SizedStream::new(file.bytes, files::stream(open));
+    let parts = files::stream(app.pool.clone(), file.id);
+    let bytes = actix_web::body::SizedStream::new(file.bytes, parts);
     Ok(HttpResponse::Ok().content_type("application/jsonl").body(bytes))
 }
 

@@ -4,7 +4,9 @@
 
 mod outcomes;
 mod recovery;
+mod rows;
 pub mod store;
+mod together;
 mod writer;
 
 pub use outcomes::follow;

@@ -1,13 +1,16 @@
 //! The table `tasks`. Every change of a task's state goes through the protocol's `step`, and what
 //! the step asks for is enqueued in the same transaction.
 
-use super::outcomes::Amounts;
+use super::{
+    outcomes::Amounts,
+    rows::{self, Opened, call_of},
+};
 use crate::batches::{self, Answered};
 use cactus_database::{broken, number, optional_number, to_sql};
 use cactus_ledger::{Assignment, Call, IntentId, outbox};
 use cactus_protocol::{
     Address, Fault, Octas, OrderId, Price, PublicKey, SignedOrder, TaskEvent, TaskId, TaskState,
-    task::{Illegal, TaskEffect, step},
+    task::{Illegal, step},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
@@ -92,45 +95,33 @@ pub enum StoreError {
     /// There is no such task.
     #[error("no such task: {0}")]
     Unknown(TaskId),
+    /// Something in the table is not as this process left it: look it up.
+    #[error("a task is not as this process left it")]
+    Unexpected,
     /// Its line of a batch has a result already: another one is not paid for.
     #[error("the line of task {0} was answered before")]
     Answered(TaskId),
 }
 
+impl NewTask {
+    /// The lock of its money.
+    pub(super) fn intent(&self) -> (IntentId, Call) {
+        let assignment = Assignment {
+            task_id: self.task_id,
+            orchestrator: self.operator,
+            node: self.node,
+            lock: self.lock,
+            price: self.price,
+            deadline_seconds: self.deadline_seconds,
+        };
+        (IntentId::create(self.task_id), Call::create_task(&self.order, assignment))
+    }
+}
+
 /// Stores a new task and the intent to lock its money.
 pub async fn open(connection: &mut AnyConnection, task: &NewTask) -> Result<(), StoreError> {
-    let assignment = Assignment {
-        task_id: task.task_id,
-        orchestrator: task.operator,
-        node: task.node,
-        lock: task.lock,
-        price: task.price,
-        deadline_seconds: task.deadline_seconds,
-    };
-    let call = Call::create_task(&task.order, assignment);
-    sqlx::query(
-        "INSERT INTO tasks (task_id, client, order_id, operator, node, model, lock, prompt_price,
-             output_price, deadline_seconds, state, candidates, previous, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-    )
-    .bind(task.task_id.to_string())
-    .bind(task.order.order.client.to_string())
-    .bind(task.order.order.order_id.to_string())
-    .bind(task.operator.to_string())
-    .bind(task.node.to_string())
-    .bind(&task.model)
-    .bind(to_sql(task.lock.0)?)
-    .bind(to_sql(task.price.prompt.0)?)
-    .bind(to_sql(task.price.output.0)?)
-    .bind(to_sql(task.deadline_seconds)?)
-    .bind(to_json(&TaskState::Assigned)?)
-    .bind(&task.candidates)
-    .bind(to_json(&task.previous)?)
-    .bind(to_sql(task.created_ms)?)
-    .execute(&mut *connection)
-    .await?;
-    outbox::enqueue(connection, &IntentId::create(task.task_id), &call).await?;
-    Ok(())
+    rows::open(connection, &[Opened { task, decided: None }]).await?;
+    Ok(outbox::enqueue_all(connection, &[task.intent()]).await?)
 }
 
 /// Decides a task: its new state, what is known of its end, and the intent to pay or refund.
@@ -162,7 +153,7 @@ pub async fn close(
         return Err(StoreError::Answered(task_id));
     }
     if let Some(effect) = effect {
-        let call = call_of(&task, effect);
+        let call = call_of((task.client, task_id), effect);
         outbox::enqueue(connection, &IntentId::close(task_id), &call).await?;
     }
     Ok(())
@@ -171,21 +162,6 @@ pub async fn close(
 /// The row was still in the state that was read: no other server decided meanwhile.
 fn changed(rows: u64, task: &StoredTask, event: TaskEvent) -> Result<(), Illegal> {
     if rows == 1 { Ok(()) } else { Err(Illegal { state: task.state, event }) }
-}
-
-fn call_of(task: &StoredTask, effect: TaskEffect) -> Call {
-    let (client, task_id) = (task.client, task.task_id);
-    match effect {
-        TaskEffect::Complete(work) => Call::CompleteTask {
-            client,
-            task_id,
-            prompt_tokens: work.prompt_tokens,
-            output_tokens: work.output_tokens,
-            compute_ms: work.compute_ms,
-            receipt_hash: work.receipt_hash,
-        },
-        TaskEffect::Fail(fault) => Call::FailTask { client, task_id, fault },
-    }
 }
 
 /// Stores what the chain confirmed about a decided task; returns the task as it was before.
@@ -291,6 +267,7 @@ pub fn from_json<T: DeserializeOwned>(text: &str) -> Result<T, sqlx::Error> {
     serde_json::from_str(text).map_err(broken)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<String, sqlx::Error> {
+/// Writes JSON.
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, sqlx::Error> {
     serde_json::to_string(value).map_err(|error| sqlx::Error::Encode(Box::new(error)))
 }

@@ -1,10 +1,13 @@
 //! The one writer of tasks: it gathers what is waiting into one database transaction, so that
 //! many tasks share one flush to disk. It decides nothing.
 
-use super::store::{self, Closing, NewTask, StoreError};
+use super::{
+    store::{self, Closing, NewTask, StoreError},
+    together::{Payers, Together},
+};
 use cactus_database::begin;
-use cactus_protocol::TaskId;
-use sqlx::{AnyConnection, AnyPool};
+use cactus_protocol::{TaskId, TaskState, task::step};
+use sqlx::AnyPool;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +28,18 @@ const PAUSES: [Duration; 4] = [
 enum Write {
     Open(Box<NewTask>),
     Close { task_id: TaskId, closing: Box<Closing>, done: oneshot::Sender<bool> },
+}
+
+impl Write {
+    /// Whether this decision is what brought a task there.
+    fn led_to(&self, state: TaskState) -> bool {
+        match self {
+            Self::Open(_) => false,
+            Self::Close { closing, .. } => {
+                step(TaskState::Assigned, closing.event).is_ok_and(|(after, _)| after == state)
+            }
+        }
+    }
 }
 
 /// The queue to the writer.
@@ -92,66 +107,89 @@ impl Writer {
 /// Writes until every [`Writer`] is dropped.
 pub async fn run(pool: AnyPool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sync>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut payers = Payers::default();
     while queue.0.recv_many(&mut batch, BATCH).await > 0 {
-        let results = match write_patiently(&pool, &batch).await {
-            Ok(()) => vec![true; batch.len()],
-            // One write must not take the others with it.
-            Err(_) if batch.len() > 1 => write_each(&pool, &batch).await,
-            Err(error) => vec![report(&batch[0], &error)],
-        };
+        let results = write_patiently(&pool, &batch, &payers).await;
         wake();
         for (write, written) in batch.drain(..).zip(results) {
-            if let Write::Close { done, .. } = write {
-                let _ = done.send(written);
+            match write {
+                Write::Open(task) if written => payers.opened(&task),
+                Write::Open(_) => {}
+                Write::Close { task_id, done, .. } => {
+                    payers.closed(&task_id);
+                    let _ = done.send(written);
+                }
             }
         }
     }
 }
 
-/// [`write_all`], again after failures that may pass.
-async fn write_patiently(pool: &AnyPool, batch: &[Write]) -> Result<(), StoreError> {
-    for pause in PAUSES {
-        match write_all(pool, batch).await {
+/// Writes all together, again after failures that may pass; if that is not to be, each by itself:
+/// one write must not take the others with it.
+async fn write_patiently(pool: &AnyPool, batch: &[Write], payers: &Payers) -> Vec<bool> {
+    let mut pauses = PAUSES.into_iter();
+    let mut has_failed = false;
+    loop {
+        match write_together(pool, batch, payers).await {
+            Ok(()) => return vec![true; batch.len()],
             Err(StoreError::Database(error)) if !matches!(error, sqlx::Error::Encode(_)) => {
+                has_failed = true;
+                let Some(pause) = pauses.next() else { break };
                 tracing::warn!(%error, ?pause, "the database failed; trying again");
                 tokio::time::sleep(pause).await;
             }
-            written => return written,
+            Err(_) => break,
         }
     }
-    write_all(pool, batch).await
+    write_each(pool, batch, has_failed).await
 }
 
-async fn write_all(pool: &AnyPool, batch: &[Write]) -> Result<(), StoreError> {
-    let mut transaction = begin(pool).await?;
+async fn write_together(
+    pool: &AnyPool,
+    batch: &[Write],
+    payers: &Payers,
+) -> Result<(), StoreError> {
+    let mut together = Together::default();
     for write in batch {
-        apply(&mut transaction, write).await?;
+        match write {
+            Write::Open(task) => together.open(task),
+            Write::Close { task_id, closing, .. } => together.close((*task_id, closing), payers)?,
+        }
     }
+    let mut transaction = begin(pool).await?;
+    together.write(&mut transaction).await?;
     Ok(transaction.commit().await?)
 }
 
-async fn write_each(pool: &AnyPool, batch: &[Write]) -> Vec<bool> {
+/// Each by itself, looked up first: says which could not be written, and why. After a failure an
+/// earlier attempt may have reached the disk without a word.
+async fn write_each(pool: &AnyPool, batch: &[Write], has_failed: bool) -> Vec<bool> {
     let mut results = Vec::with_capacity(batch.len());
     for write in batch {
-        let result = write_all(pool, std::slice::from_ref(write)).await;
-        results.push(match result {
-            Ok(()) => true,
-            Err(error) => report(write, &error),
-        });
+        let result = match write_one(pool, write).await {
+            Err(StoreError::Illegal(illegal)) if has_failed && write.led_to(illegal.state) => {
+                Ok(())
+            }
+            result => result,
+        };
+        results.push(result.map_err(|error| report(write, &error)).is_ok());
     }
     results
 }
 
-fn report(write: &Write, error: &StoreError) -> bool {
-    tracing::error!(?write, %error, "a task could not be written");
-    false
+async fn write_one(pool: &AnyPool, write: &Write) -> Result<(), StoreError> {
+    let mut transaction = begin(pool).await?;
+    match write {
+        Write::Open(task) => store::open(&mut transaction, task).await?,
+        Write::Close { task_id, closing, .. } => {
+            store::close(&mut transaction, *task_id, closing).await?;
+        }
+    }
+    Ok(transaction.commit().await?)
 }
 
-async fn apply(connection: &mut AnyConnection, write: &Write) -> Result<(), StoreError> {
-    match write {
-        Write::Open(task) => store::open(connection, task).await,
-        Write::Close { task_id, closing, .. } => store::close(connection, *task_id, closing).await,
-    }
+fn report(write: &Write, error: &StoreError) {
+    tracing::error!(?write, %error, "a task could not be written");
 }
 
 #[cfg(test)]

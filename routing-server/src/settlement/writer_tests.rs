@@ -76,6 +76,41 @@ async fn a_task_is_decided_once_with_one_intent() {
 }
 
 #[tokio::test]
+async fn what_comes_together_is_written_together() {
+    let (pool, _scratch) = database().await;
+    let (writer, queue) = Writer::new();
+    let ids: Vec<_> = (0..20).map(|n| TaskId([n; 32])).collect();
+    let mut batch: Vec<_> = ids.iter().map(|id| Write::Open(Box::new(task(*id)))).collect();
+    let ends = ids.iter().enumerate().map(|(place, id)| {
+        let event = if place % 2 == 0 {
+            TaskEvent::Deliver(WORK)
+        } else {
+            TaskEvent::GiveUp(Fault::Provider)
+        };
+        let closing = Box::new(closing(event));
+        Write::Close { task_id: *id, closing, done: oneshot::channel().0 }
+    });
+    // Some ends come with their beginning, the others in a transaction of their own.
+    let mut ends: Vec<_> = ends.collect();
+    let later = ends.split_off(7);
+    batch.extend(ends);
+    let mut payers = Payers::default();
+    for id in &ids {
+        payers.opened(&task(*id));
+    }
+    write_together(&pool, &batch, &payers).await.unwrap();
+    let twice = write_together(&pool, &batch, &payers).await;
+    assert!(matches!(twice, Err(StoreError::Unexpected)), "{twice:?}");
+    write_together(&pool, &later, &payers).await.unwrap();
+    let twice = write_together(&pool, &later[..1], &payers).await;
+    assert!(matches!(twice, Err(StoreError::Unexpected)), "{twice:?}");
+    let live = store::live(&pool).await.unwrap();
+    let paid = live.iter().filter(|task| task.state == TaskState::Delivered(WORK)).count();
+    assert_eq!((live.len(), paid, intents(&pool).await.len()), (20, 10, 40));
+    drop((writer, queue));
+}
+
+#[tokio::test]
 async fn one_bad_write_does_not_take_the_others_with_it() {
     let (pool, _scratch) = database().await;
     let (writer, queue) = Writer::new();
@@ -95,20 +130,33 @@ async fn one_bad_write_does_not_take_the_others_with_it() {
 #[tokio::test]
 async fn a_failure_of_the_database_that_passes_loses_no_decision() {
     let (pool, _scratch) = database().await;
-    let (writer, id) = (start(&pool), TaskId([7; 32]));
-    let fail = "CREATE TRIGGER broken BEFORE INSERT ON tasks BEGIN SELECT RAISE(ABORT, 'io'); END";
-    sqlx::raw_sql(fail).execute(&pool).await.unwrap();
-    let only_connection = pool.acquire().await.unwrap();
-    writer.try_reserve().unwrap().open(task(id));
-    // On this one thread the writer now runs until it waits for the connection, first in line.
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    let mend = sqlx::raw_sql("DROP TRIGGER broken").execute(&pool);
-    let close = writer.close(id, closing(TaskEvent::Deliver(WORK)));
-    let release = async { drop(only_connection) };
-    let (closed, mended, ()) = tokio::join!(close, mend, release);
-    assert_eq!((closed, mended.is_ok()), (Ok(()), true));
+    let id = TaskId([7; 32]);
+    let (closing, done) = (Box::new(closing(TaskEvent::Deliver(WORK))), oneshot::channel().0);
+    let batch = [Write::Open(Box::new(task(id))), Write::Close { task_id: id, closing, done }];
+    sqlx::raw_sql("ALTER TABLE outbox RENAME TO away").execute(&pool).await.unwrap();
+    let payers = Payers::default();
+    let failed = write_together(&pool, &batch, &payers).await;
+    assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
+    let mend = sqlx::raw_sql("ALTER TABLE away RENAME TO outbox").execute(&pool);
+    let (written, mended) = tokio::join!(write_patiently(&pool, &batch, &payers), mend);
+    assert_eq!((written, mended.is_ok()), (vec![true, true], true));
+    assert_eq!(intents(&pool).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_decision_that_reached_the_disk_without_a_word_counts_as_written() {
+    let (pool, _scratch) = database().await;
+    let id = TaskId([7; 32]);
+    let decide = |event| {
+        let (closing, done) = (Box::new(closing(event)), oneshot::channel().0);
+        [Write::Open(Box::new(task(id))), Write::Close { task_id: id, closing, done }]
+    };
+    let batch = decide(TaskEvent::Deliver(WORK));
+    write_together(&pool, &batch, &Payers::default()).await.unwrap();
+    assert_eq!(write_each(&pool, &batch, true).await, [true, true]);
+    assert_eq!(write_each(&pool, &batch, false).await, [true, false]);
+    let other = decide(TaskEvent::GiveUp(Fault::Provider));
+    assert_eq!(write_each(&pool, &other, true).await, [true, false]);
     assert_eq!(intents(&pool).await.len(), 2);
 }
 

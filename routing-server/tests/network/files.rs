@@ -1,13 +1,24 @@
-//! Files: bounded, streamed to disk, and seen by nobody but their payer.
+//! Files: bounded, streamed into the database, and seen by nobody but their payer.
 
 use crate::support::{
+    TestApp,
     batch::form,
     client::{Client, refusal},
-    limits, spawn_app, spawn_app_with,
+    eventually, limits, spawn_app, spawn_app_with,
 };
 use cactus_routing_server::Limits;
 use reqwest::Method;
 use serde_json::{Value, json};
+
+/// How many files have bytes or a row.
+async fn on_disk(app: &TestApp) -> i64 {
+    let pool = app.disk.database.open().await;
+    let query =
+        "SELECT count(*) FROM (SELECT id FROM files UNION SELECT file FROM file_parts) AS f";
+    let count = sqlx::query_scalar(query).fetch_one(&pool).await.unwrap();
+    pool.close().await;
+    count
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_kept_listed_read_back_and_deleted() {
@@ -32,8 +43,7 @@ async fn a_file_is_kept_listed_read_back_and_deleted() {
     let deleted = client.signed(Method::DELETE, &path, vec![]).send().await.unwrap();
     assert_eq!(deleted.json::<Value>().await.unwrap()["deleted"], true);
     assert_eq!(refusal(client.get(&path).await).await.0, 404);
-    let on_disk = std::fs::read_dir(app.disk.folder.path().join("files")).unwrap().count();
-    assert_eq!(on_disk, 1);
+    assert_eq!(on_disk(&app).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,13 +90,12 @@ async fn an_upload_out_of_bounds_or_form_leaves_nothing_behind() {
         .header("Content-Type", "multipart/form-data; boundary=a-boundary-of-the-test")
         .header("Authorization", claim);
     assert_eq!(refusal(forged.send().await.unwrap()).await.0, 401);
-    let folder = app.disk.folder.path().join("files");
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    eventually(async || (on_disk(&app).await == 0).then_some(())).await;
 
     let poor = Client::new(&app, (cactus_protocol::Octas(1), cactus_protocol::Octas(1)));
     let (status, error) = refusal(poor.upload(form("batch", "x")).await).await;
     assert_eq!((status, error["code"].as_str()), (402, Some("insufficient_funds")));
-    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    eventually(async || (on_disk(&app).await == 0).then_some(())).await;
 
     client.uploaded("x").await;
     let (status, error) = refusal(client.upload(form("batch", "x")).await).await;

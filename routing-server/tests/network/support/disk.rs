@@ -15,13 +15,6 @@ impl Disk {
 
     /// As a crash at this moment would leave it.
     pub async fn copy(&self) -> Self {
-        let copy = Self { folder: TempDir::new().unwrap(), database: self.database.copy().await };
-        let files = copy.folder.path().join("files");
-        std::fs::create_dir_all(&files).unwrap();
-        for entry in std::fs::read_dir(self.folder.path().join("files")).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), files.join(entry.file_name())).unwrap();
-        }
-        copy
+        Self { folder: TempDir::new().unwrap(), database: self.database.copy().await }
     }
 }
