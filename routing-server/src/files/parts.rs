@@ -162,7 +162,7 @@ mod tests {
         let scratch = Scratch::new();
         let pool = scratch.open().await;
         crate::database::migrate(&pool).await.unwrap();
-        let whole: Vec<u8> = (0..2 * PART_BYTES + 1000).map(|n| (n % 251) as u8).collect();
+        let whole: Vec<u8> = (0..251).cycle().take(2 * PART_BYTES + 1000).collect();
         let mut writer = PartWriter::new(pool.clone(), "file-1".into());
         for piece in whole.chunks(70_001) {
             writer.write(piece).await.unwrap();
