@@ -19,6 +19,7 @@ mod files;
 mod key_store;
 mod lines;
 mod link;
+mod memory;
 mod metrics;
 mod nodes;
 mod openai;

@@ -9,7 +9,7 @@ use crate::{
     config::Config,
     database,
     enrollment::{self, Wanted},
-    files, key_store,
+    files, key_store, memory,
     nodes::Nodes,
     routes, settlement,
     settlement::Writer,
@@ -97,6 +97,7 @@ pub async fn serve(
     let authorizing = spawn_authorization_watch(&app, &background);
     let batching = tokio::spawn(batches::run(app.clone().into_inner(), background.clone()));
     let sweeping = spawn_sweep(&app, &background);
+    let remembering = tokio::spawn(memory::keep(app.clone().into_inner(), background.clone()));
 
     let (handle, serving) = start_http(&app, listener)?;
     tracing::info!(server = %app.server, "routing server is up");
@@ -115,7 +116,8 @@ pub async fn serve(
     };
     flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
-    let _ = tokio::join!(carrying, following, watching, refreshing, authorizing, sweeping);
+    let _ =
+        tokio::join!(carrying, following, watching, refreshing, authorizing, sweeping, remembering);
     drop(app);
     join_writer(writing).await;
     pool.close().await;
@@ -147,6 +149,7 @@ async fn assemble(
     };
     let rules = Rules { bounds, weights: config.weights };
     let nodes = Nodes::new(rules, config.limits.queue, Instant::now());
+    memory::recall(&nodes.fleet, &config.data_dir);
     let batch_lines = config.limits.batch_lines;
     Ok(App {
         carrier: Arc::clone(&chain).carry(pool.clone(), config.key.clone()),

@@ -4,6 +4,7 @@
 use crate::{
     eligibility::Ineligible,
     member::{Member, Start, milliseconds},
+    memory::Memory,
     needs::{Needs, Rules},
     pool::{Candidate, Pool, Ranking},
     record::{Outcome, Record},
@@ -13,12 +14,12 @@ use cactus_protocol::{Address, Octas, PublicKey, frame::ModelOffer};
 use parking_lot::{Mutex, RwLock};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// A node that links.
@@ -111,6 +112,33 @@ impl Fleet {
             pool.insert((Arc::clone(&member), place), (Arc::clone(&traits), standing), &self.rules);
         }
         member
+    }
+
+    /// What is remembered of all nodes that were ever linked, of at most so many.
+    pub fn memories(&self, most: usize, now: Instant) -> Vec<Memory> {
+        let records: Vec<_> = {
+            let records = self.records.lock();
+            records.iter().map(|(node, record)| (*node, Arc::clone(record))).collect()
+        };
+        let memory =
+            |(node, record): (PublicKey, Arc<Mutex<Record>>)| Memory::of(node, &record.lock(), now);
+        records.into_iter().filter_map(memory).take(most).collect()
+    }
+
+    /// Remembers nodes from before the process was away for so long; how many. Nodes that this
+    /// process already knows stay as it knows them.
+    pub fn recall(&self, memories: &[Memory], away: Duration, now: Instant) -> usize {
+        let mut records = self.records.lock();
+        let mut recalled = 0;
+        for memory in memories {
+            if let Some(record) = memory.recall(away, now)
+                && let Entry::Vacant(vacant) = records.entry(memory.node)
+            {
+                vacant.insert(Arc::new(Mutex::new(record)));
+                recalled += 1;
+            }
+        }
+        recalled
     }
 
     /// Takes a node out. What was measured stays known.

@@ -37,19 +37,20 @@ pub struct Record {
     pub statistics: Statistics,
     /// Opens after failures in a row.
     pub breaker: Breaker,
-    quarantined_until: Option<Instant>,
+    pub(crate) quarantined_until: Option<Instant>,
     overloaded_until: Option<Instant>,
 }
 
 impl Record {
     /// Of a node that was never used.
     pub fn new(now: Instant) -> Self {
-        Self {
-            statistics: Statistics::new(now),
-            breaker: Breaker::default(),
-            quarantined_until: None,
-            overloaded_until: None,
-        }
+        Self::recalled(Statistics::new(now), None)
+    }
+
+    /// Of a node that was known before.
+    pub(crate) fn recalled(statistics: Statistics, quarantined_until: Option<Instant>) -> Self {
+        let (breaker, overloaded_until) = (Breaker::default(), None);
+        Self { statistics, breaker, quarantined_until, overloaded_until }
     }
 
     /// Adds an outcome of a node that says it has so many slots.

@@ -1,6 +1,7 @@
 //! What this server measured about a node: how often it succeeds, how often its receipts stand,
 //! how fast it answers. Nothing a node says about itself enters here.
 
+use crate::memory::Measured;
 use std::time::{Duration, Instant};
 
 /// How much the newest sample of a latency counts.
@@ -15,6 +16,8 @@ const BUCKETS: usize = 64;
 const QUANTILE_FADE: f32 = 0.99;
 /// Samples, faded, before a quantile means anything.
 const QUANTILE_EVIDENCE: f32 = 10.0;
+/// A bucket that counts less is taken for empty when measurements are taken down.
+const FORGOTTEN_COUNT: f32 = 0.001;
 /// What is left, after another sample, of the most tasks that were served at once.
 const SERVED_FADE: f64 = 0.998;
 
@@ -57,9 +60,23 @@ impl DecayedBeta {
         (self.good + self.bad) * self.fade(now)
     }
 
+    /// Good and bad outcomes as they count now.
+    fn counts(&self, now: Instant) -> [f64; 2] {
+        [self.good, self.bad].map(|count| count * self.fade(now))
+    }
+
+    /// With outcomes that counted so much before this time passed.
+    fn recall(self, [good, bad]: [f64; 2], away: Duration) -> Self {
+        let fade = self.faded(away);
+        Self { good: good * fade, bad: bad * fade, ..self }
+    }
+
     fn fade(&self, now: Instant) -> f64 {
-        let age = now.saturating_duration_since(self.at).as_secs_f64();
-        0.5_f64.powf(age / self.half_life.as_secs_f64())
+        self.faded(now.saturating_duration_since(self.at))
+    }
+
+    fn faded(&self, age: Duration) -> f64 {
+        0.5_f64.powf(age.as_secs_f64() / self.half_life.as_secs_f64())
     }
 }
 
@@ -82,6 +99,14 @@ impl Smoothed {
             self.mean += SMOOTHING * (sample - self.mean);
         }
         self.samples += 1;
+    }
+
+    fn take_down(&self) -> Option<[f64; 2]> {
+        (self.samples > 0).then_some([self.mean, self.deviation])
+    }
+
+    fn recall(kept: Option<[f64; 2]>) -> Self {
+        kept.map_or(Self::default(), |[mean, deviation]| Self { mean, deviation, samples: 1 })
     }
 
     /// The mean, once there is a sample.
@@ -194,6 +219,37 @@ impl Statistics {
             ttft_quantiles: Quantiles { counts: [0.0; BUCKETS] },
             served_at_once: 0.0,
         }
+    }
+
+    /// Everything, free of the clock.
+    pub(crate) fn take_down(&self, now: Instant) -> Measured {
+        let counts = self.ttft_quantiles.counts.iter().copied().enumerate();
+        Measured {
+            success: self.success.counts(now),
+            verification: self.verification.counts(now),
+            ttft_seconds: self.ttft_seconds.take_down(),
+            itl_seconds: self.itl_seconds.take_down(),
+            prompt_tokens: self.prompt_tokens.take_down(),
+            ttft_counts: counts.filter(|(_, count)| *count > FORGOTTEN_COUNT).collect(),
+            served_at_once: self.served_at_once,
+        }
+    }
+
+    /// What was taken down before so much time passed; `None` when it cannot be true.
+    pub(crate) fn recall(measured: &Measured, away: Duration, now: Instant) -> Option<Self> {
+        let mut all = Self::new(now);
+        for (bucket, count) in &measured.ttft_counts {
+            *all.ttft_quantiles.counts.get_mut(*bucket)? = *count;
+        }
+        measured.is_possible().then(|| Self {
+            success: all.success.recall(measured.success, away),
+            verification: all.verification.recall(measured.verification, away),
+            ttft_seconds: Smoothed::recall(measured.ttft_seconds),
+            itl_seconds: Smoothed::recall(measured.itl_seconds),
+            prompt_tokens: Smoothed::recall(measured.prompt_tokens),
+            served_at_once: measured.served_at_once,
+            ..all
+        })
     }
 
     /// An answer came and its receipt stood. Without `timing` its times say nothing of the node.

@@ -13,6 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod memory;
+
 const BOUNDS: Bounds = Bounds { min_stake: Octas(100), exposure_milli: 500 };
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -78,14 +78,15 @@ pub async fn run(load: &Load) -> Result<Measured> {
     Ok(all)
 }
 
-struct Connection {
+/// A kept connection.
+pub struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     received: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(load: &Load) -> Result<Self> {
+    pub async fn open(load: &Load) -> Result<Self> {
         let stream = TcpStream::connect(load.address).await.context("connect")?;
         stream.set_nodelay(true)?;
         let request = format!(
@@ -116,7 +117,8 @@ impl Connection {
         Ok(measured)
     }
 
-    async fn ask(&mut self, measured: &mut Measured) -> Result<()> {
+    /// One request and its answer.
+    pub async fn ask(&mut self, measured: &mut Measured) -> Result<()> {
         let sent = clock::now();
         self.stream.write_all(&self.request).await?;
         self.received.clear();

@@ -15,6 +15,7 @@ mod support;
 
 mod cases;
 mod clock;
+mod faults;
 mod load;
 mod node;
 mod process;
@@ -26,6 +27,7 @@ mod upstream;
 use anyhow::{Context, Result, bail, ensure};
 use cases::Case;
 use clap::{Parser, Subcommand};
+use futures::{StreamExt, TryStreamExt, stream};
 use load::Measured;
 use process::{OTHER_CORE, Process};
 use serde_json::{Value, json};
@@ -35,7 +37,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use systems::{Peer, free_address};
 use tempfile::TempDir;
@@ -43,6 +45,8 @@ use tempfile::TempDir;
 /// Nginx runs around a measurement may differ by this much.
 const BRACKET_TOLERANCE: f64 = 0.1;
 const MICROSECONDS: f64 = 1e6;
+/// Nodes that link at the same time: as many as a server takes beyond those that are linked.
+const HANDSHAKES_AT_ONCE: usize = 128;
 
 #[derive(Parser)]
 struct Args {
@@ -58,6 +62,12 @@ struct Args {
     /// Also 2, 1,000 and 10,000 linked nodes.
     #[arg(long)]
     fleet: bool,
+    /// Only these.
+    #[arg(long)]
+    only_fleet: bool,
+    /// Only requests while one of several engines is killed or hangs.
+    #[arg(long)]
+    faults: bool,
     /// What `cargo bench` passes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -137,7 +147,32 @@ struct Running {
 }
 
 impl Running {
+    /// With so many nodes; how long they took to link, from the server's start.
     async fn cactus(nodes: u32) -> Result<(Self, Duration)> {
+        let started = Instant::now();
+        let (process, address, folder) = Self::server(nodes).await?;
+        let linking = (0..nodes).map(|index| node::start(address, node::Identity::numbered(index)));
+        stream::iter(linking).buffer_unordered(HANDSHAKES_AT_ONCE).try_collect::<()>().await?;
+        router::linked(address, nodes).await?;
+        let waited = started.elapsed();
+        Ok((Self::authorized(process, address, folder).await?, waited))
+    }
+
+    /// With a node for each engine.
+    async fn cactus_with(engines: &[faults::Engine]) -> Result<Self> {
+        let nodes = u32::try_from(engines.len())?;
+        let (process, address, folder) = Self::server(nodes).await?;
+        faults::link(address, engines).await?;
+        router::linked(address, nodes).await?;
+        Self::authorized(process, address, folder).await
+    }
+
+    async fn authorized(process: Process, address: SocketAddr, folder: TempDir) -> Result<Self> {
+        let headers = format!("Authorization: Bearer {}\r\n", router::api_key(address).await?);
+        Ok(Self { process, address, headers, _folder: folder })
+    }
+
+    async fn server(nodes: u32) -> Result<(Process, SocketAddr, TempDir)> {
         let (folder, address) = (tempfile::tempdir()?, free_address()?);
         let program = env::current_exe()?;
         let program = program.to_str().context("this program's path is text")?;
@@ -145,17 +180,16 @@ impl Running {
         let words = ["serve".into(), address.to_string(), data_dir, nodes.to_string()];
         let mut process = Process::start(program, &words)?;
         process.listening(address).await?;
-        for index in 0..nodes {
-            node::start(address, node::Identity::numbered(index)).await?;
-        }
-        let waited = router::linked(address, nodes).await?;
-        let headers = format!("Authorization: Bearer {}\r\n", router::api_key(address).await?);
-        Ok((Self { process, address, headers, _folder: folder }, waited))
+        Ok((process, address, folder))
     }
 
-    async fn peer(peer: Peer, peers: &Path, engines: &[SocketAddr]) -> Result<Option<Self>> {
+    async fn peer(
+        peer: Peer,
+        (peers, patience): (&Path, Option<u32>),
+        engines: &[SocketAddr],
+    ) -> Result<Option<Self>> {
         let folder = tempfile::tempdir()?;
-        let started = peer.start((peers, folder.path()), engines).await?;
+        let started = peer.start((peers, folder.path(), patience), engines).await?;
         let running =
             |(process, address)| Self { process, address, headers: String::new(), _folder: folder };
         Ok(started.map(running))
@@ -174,8 +208,14 @@ impl Running {
 }
 
 async fn measure_all(args: &Args) -> Result<()> {
+    if args.faults {
+        return faults::measure(&args.peers, args.seconds).await;
+    }
+    if args.only_fleet {
+        return fleets(args.seconds).await;
+    }
     let engine = upstream::start().await?;
-    let nginx = Running::peer(Peer::Nginx, &args.peers, &[engine]).await?;
+    let nginx = Running::peer(Peer::Nginx, (&args.peers, None), &[engine]).await?;
     let Some(nginx) = nginx else { bail!("nginx is not installed: apt-get install nginx-light") };
     let (cactus, _) = Running::cactus(1).await?;
     let wanted = |case: &&Case| args.only.as_ref().is_none_or(|part| case.name.contains(part));
@@ -184,7 +224,7 @@ async fn measure_all(args: &Args) -> Result<()> {
     }
     drop(cactus);
     for peer in [Peer::SglangRouter, Peer::VllmRouter] {
-        let Some(running) = Running::peer(peer, &args.peers, &[engine]).await? else {
+        let Some(running) = Running::peer(peer, (&args.peers, None), &[engine]).await? else {
             eprintln!("{} is not installed in {}: left out", peer.name(), args.peers.display());
             continue;
         };
@@ -227,9 +267,7 @@ async fn bracketed(
 async fn fleets(seconds: u64) -> Result<()> {
     let mut of_two = None;
     for nodes in [2, 1_000, 10_000] {
-        let started = std::time::Instant::now();
-        let (cactus, _) = Running::cactus(nodes).await?;
-        let ready = started.elapsed();
+        let (cactus, ready) = Running::cactus(nodes).await?;
         let mut sample = cactus.measure(&Case::SMALL, seconds).await?;
         let per_answer = sample.cpu_per_answer();
         let of_two = *of_two.get_or_insert(per_answer);

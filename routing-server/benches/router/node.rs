@@ -3,6 +3,7 @@
 //! honest receipts, and computes nothing.
 
 use crate::{
+    faults::Engine,
     router::{self, SCOPE},
     script::{self, Script},
 };
@@ -11,12 +12,16 @@ use cactus_protocol::{
     FinishReason, Hash, NodeFrame, Octas, OutputHasher, Price, Prompt, Receipt, SecretKey,
     ServerFrame, Signed, Work,
     frame::{
-        self, Advert, Challenge, Delta, Done, HardwareReport, Heartbeat, Hello, ModelKind,
+        self, Advert, Challenge, Delta, Done, Feature, HardwareReport, Heartbeat, Hello, ModelKind,
         ModelOffer, Task,
     },
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink};
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 use tokio::{
     net::TcpStream,
     sync::mpsc,
@@ -58,7 +63,7 @@ impl Identity {
             context_length: 1 << 17,
             price: Price { prompt: octas, output: octas },
             kind: ModelKind::Chat,
-            features: vec![],
+            features: vec![Feature::TokenIds, Feature::Resume],
         };
         Hello {
             protocol_version: challenge.protocol_version,
@@ -80,6 +85,11 @@ impl Identity {
 
 /// Links a node and serves tasks for as long as the process lives.
 pub async fn start(address: SocketAddr, identity: Identity) -> Result<()> {
+    start_with(address, identity, Engine::new(&Arc::default())).await
+}
+
+/// [`start`] for a node that may be lost.
+pub async fn start_with(address: SocketAddr, identity: Identity, engine: Engine) -> Result<()> {
     let (mut socket, _) =
         connect_async_with_config(format!("ws://{address}/v1/link"), None, true).await?;
     let challenge = match receive(&mut socket).await? {
@@ -94,15 +104,28 @@ pub async fn start(address: SocketAddr, identity: Identity) -> Result<()> {
     }
     let (sink, mut stream) = socket.split();
     let (frames, outbox) = mpsc::channel(OUTBOX);
-    tokio::spawn(write(sink, outbox));
     tokio::spawn(heartbeats(frames.clone()));
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = stream.next().await {
-            if let Message::Binary(bytes) = message
-                && let Ok(ServerFrame::Task(task)) = frame::parse(&bytes)
-            {
-                tokio::spawn(answer(task, identity.clone(), frames.clone()));
+    let writing = write(sink, outbox, engine.clone());
+    let reading = {
+        let engine = engine.clone();
+        async move {
+            while let Some(Ok(message)) = stream.next().await {
+                engine.alive().await;
+                if let Message::Binary(bytes) = message
+                    && let Ok(ServerFrame::Task(task)) = frame::parse(&bytes)
+                {
+                    engine.asked.fetch_add(1, Relaxed);
+                    tokio::spawn(answer(task, identity.clone(), frames.clone()));
+                }
             }
+        }
+    };
+    tokio::spawn(async move {
+        // Both halves are dropped together, and the connection with them.
+        tokio::select! {
+            _ = writing => {}
+            () = reading => {}
+            () = engine.killed() => {}
         }
     });
     Ok(())
@@ -125,8 +148,10 @@ fn encoded(frame: &NodeFrame) -> Result<Message> {
 async fn write(
     mut sink: SplitSink<Socket, Message>,
     mut outbox: mpsc::Receiver<NodeFrame>,
+    engine: Engine,
 ) -> Result<()> {
     while let Some(frame) = outbox.recv().await {
+        engine.alive().await;
         sink.feed(encoded(&frame)?).await?;
         while let Ok(frame) = outbox.try_recv() {
             sink.feed(encoded(&frame)?).await?;
@@ -158,11 +183,12 @@ async fn answer(
     let mut hasher = OutputHasher::default();
     let mut pace = interval(script.cadence.max(Duration::from_micros(1)));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    for sequence in 0..script.frames {
+    let resumed = u32::try_from(request.resume.len())?;
+    for (sequence, token) in (0..).zip(resumed..script.frames) {
         if !script.cadence.is_zero() {
             pace.tick().await;
         }
-        let (text, token_ids) = (script::stamped_text(), vec![sequence]);
+        let (text, token_ids) = (script::stamped_text(), vec![token]);
         hasher.update(&token_ids, &text);
         let delta = Delta { task_id: task.task_id, sequence, text, token_ids, logprobs: vec![] };
         frames.send(NodeFrame::Delta(delta)).await?;
@@ -177,7 +203,7 @@ async fn answer(
         request_hash: task.work.hash(),
         output_tokens: hasher.token_count(),
         output_hash: hasher.finish(),
-        prompt_tokens: 5,
+        prompt_tokens: 5 + resumed,
         started_ms: router::now_ms()?,
         ttft_ms: 0,
         total_ms: 0,

@@ -44,19 +44,24 @@ impl Peer {
         places.iter().map(|place| place.join(script)).find(|path| installed && path.exists())
     }
 
-    /// Starts it in front of `engines`. `None` if it is not installed.
+    /// Starts it in front of `engines`, to wait so many seconds for one of them where it can be told.
+    /// `None` if it is not installed.
     pub async fn start(
         self,
-        (peers, folder): (&Path, &Path),
+        (peers, folder, patience): (&Path, &Path, Option<u32>),
         engines: &[SocketAddr],
     ) -> Result<Option<(Process, SocketAddr)>> {
         let Some(program) = self.program(peers) else { return Ok(None) };
         let Some(program) = program.to_str() else { bail!("{} is no text", program.display()) };
         let address = free_address()?;
         let words = match self {
-            Self::Nginx => nginx_words(folder, address, engines)?,
-            Self::SglangRouter => python_words("sglang_router.launch_router", address, engines),
-            Self::VllmRouter => python_words("vllm_router.launch_router", address, engines),
+            Self::Nginx => nginx_words((folder, patience), address, engines)?,
+            Self::SglangRouter => {
+                python_words(("sglang_router.launch_router", patience), address, engines)
+            }
+            Self::VllmRouter => {
+                python_words(("vllm_router.launch_router", patience), address, engines)
+            }
         };
         let mut process = Process::start(program, &words)?;
         process.listening(address).await?;
@@ -69,7 +74,18 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn nginx_words(folder: &Path, address: SocketAddr, engines: &[SocketAddr]) -> Result<Vec<String>> {
+fn nginx_words(
+    (folder, patience): (&Path, Option<u32>),
+    address: SocketAddr,
+    engines: &[SocketAddr],
+) -> Result<Vec<String>> {
+    // By default it sends no POST twice, so that a lost engine would cost an error.
+    let patience = patience.map_or(String::new(), |seconds| {
+        format!(
+            "proxy_connect_timeout {seconds}s; proxy_read_timeout {seconds}s;
+             proxy_next_upstream error timeout non_idempotent;"
+        )
+    });
     let servers: String = engines.iter().map(|engine| format!("server {engine};")).collect();
     let configuration = format!(
         "worker_processes 1; daemon off; pid {0}/nginx.pid; error_log /dev/null crit;
@@ -84,7 +100,7 @@ fn nginx_words(folder: &Path, address: SocketAddr, engines: &[SocketAddr]) -> Re
              listen {address} backlog=4096;
              location / {{
                proxy_pass http://engines; proxy_http_version 1.1; proxy_set_header Connection \"\";
-               proxy_buffering off;
+               proxy_buffering off; {patience}
              }}
            }}
          }}",
@@ -95,13 +111,20 @@ fn nginx_words(folder: &Path, address: SocketAddr, engines: &[SocketAddr]) -> Re
     Ok(vec!["-c".into(), file.display().to_string(), "-p".into(), folder.display().to_string()])
 }
 
-fn python_words(module: &str, address: SocketAddr, engines: &[SocketAddr]) -> Vec<String> {
+fn python_words(
+    (module, patience): (&str, Option<u32>),
+    address: SocketAddr,
+    engines: &[SocketAddr],
+) -> Vec<String> {
     let mut words: Vec<String> =
         ["-m", module, "--host", "127.0.0.1", "--port"].map(Into::into).into();
     words.push(address.port().to_string());
     words.extend(
         ["--policy", "round_robin", "--log-level", "error", "--worker-urls"].map(Into::into),
     );
+    if let Some(seconds) = patience {
+        words.extend(["--request-timeout-secs".into(), seconds.to_string()]);
+    }
     words.extend(engines.iter().map(|engine| format!("http://{engine}")));
     words
 }

@@ -1,13 +1,20 @@
 //! The mock engine behind HTTP, for the systems that forward HTTP: it reads no more of a request
 //! than it must, so that its share of the core stays small.
 
-use crate::script::{self, Script};
+use crate::{
+    faults::Engine,
+    script::{self, Script},
+};
 use anyhow::Result;
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{MissedTickBehavior, interval},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, sleep},
 };
 
 const MODELS: &str =
@@ -15,29 +22,51 @@ const MODELS: &str =
 
 /// Listens on a free port and answers for as long as the process lives.
 pub async fn start() -> Result<SocketAddr> {
+    start_with(Engine::new(&Arc::default())).await
+}
+
+/// [`start`] for an engine that may be lost.
+pub async fn start_with(engine: Engine) -> Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                // An error means that the peer hung up.
-                let _ = serve(stream).await;
-            });
+        // Dropped, and every connection with it, when the engine is killed.
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = engine.killed() => return,
+                accepted = listener.accept() => {
+                    let Ok((stream, _)) = accepted else { return };
+                    // An error means that the peer hung up.
+                    connections.spawn(serve(stream, engine.clone()));
+                }
+                Some(_) = connections.join_next() => {}
+            }
         }
     });
     Ok(address)
 }
 
-async fn serve(mut stream: TcpStream) -> Result<()> {
+async fn serve(mut stream: TcpStream, engine: Engine) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut received = Vec::with_capacity(1 << 16);
     loop {
         let Some(request) = next_request(&mut stream, &mut received).await? else { return Ok(()) };
+        engine.alive().await;
         if request.is_get {
             answer(&mut stream, MODELS).await?;
-        } else if request.body.contains("\"stream\":true") {
+            continue;
+        }
+        engine.asked.fetch_add(1, Relaxed);
+        if request.body.contains("\"stream\":true") {
             stream_frames(&mut stream, Script::parse(&request.body)).await?;
         } else {
+            let script = Script::parse(&request.body);
+            if !script.cadence.is_zero() {
+                // As long as a stream would take: its first frame comes at once.
+                sleep(script.cadence * (script.frames - 1)).await;
+                engine.alive().await;
+            }
             let text = script::stamped_text();
             let body = format!(
                 r#"{{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"sprout","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"logprobs":null,"finish_reason":"stop"}}],"usage":{{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}}}"#

@@ -5,12 +5,12 @@ use crate::support::{
     chain::{Closed, TestChain},
     client::Client,
     limits,
-    node::Node,
+    node::{Identity, Node, linked},
     spawn_app, start,
 };
 use cactus_protocol::{Fault, SecretKey};
 use serde_json::json;
-use std::sync::atomic::Ordering::SeqCst;
+use std::{mem, sync::atomic::Ordering::SeqCst};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_between_answer_and_settlement_the_payment_happens_once() {
@@ -79,4 +79,27 @@ async fn money_that_was_locked_before_a_restart_is_not_spent_again() {
     let order = balance.signed(reqwest::Method::GET, "/v1/balance", vec![]);
     let order: serde_json::Value = order.send().await.unwrap().json().await.unwrap();
     assert_eq!(order["order"]["used_octas"], 3 * lock);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_forgives_no_liar() {
+    let mut app = spawn_app();
+    let identity = Identity::registered(&app);
+    let mut liar = Node::link_as(&app, identity.clone()).await;
+    let client = Client::funded(&app);
+    let (response, ()) = tokio::join!(client.chat(json!({})), async {
+        let task = liar.task().await;
+        liar.delta(&task, 0, "x").await;
+        let receipt = liar.receipt(&task, &["y"]);
+        liar.done(receipt).await;
+    });
+    assert_eq!(response.status(), 502);
+    drop(liar);
+    app.shutdown.cancel();
+    (&mut app.running).await.unwrap().unwrap();
+    let data_dir = mem::replace(&mut app.data_dir, tempfile::tempdir().unwrap());
+    let again = start(app.chain.clone(), app.key.clone(), (data_dir, limits()));
+    let _liar = Node::link_as(&again, identity).await;
+    linked(&again, 1).await;
+    assert_eq!(again.nodes().await[0]["status"], "quarantined");
 }
