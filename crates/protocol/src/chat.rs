@@ -164,7 +164,7 @@ impl ChatRequest {
         }
     }
 
-    /// SHA3-256 of the BCS form of the [`crate::Work`] with this request: what a receipt names.
+    /// SHA-256 of the BCS form of the [`crate::Work`] with this request: what a receipt names.
     pub fn hash(&self) -> Hash {
         WorkRef::Chat(self).hash()
     }

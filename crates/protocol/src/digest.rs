@@ -1,15 +1,21 @@
-//! The hash of an output, the same however the output was cut into deltas.
+//! The hashes of what is asked and answered: SHA-256, for which processors have instructions, because
+//! every server and node hashes all of it. What the chain itself hashes is SHA3-256 ([`Hash::of`]).
 
 use crate::{answer::UNKNOWN_TOKEN, id::Hash};
-use sha3::{Digest, Sha3_256};
+use sha2::{Digest, Sha256};
 
-/// Collects an output and hashes it: SHA3-256 of (SHA3-256 of the token ids as little-endian
-/// `u32`s ‖ SHA3-256 of the UTF-8 text). For vectors, their values as little-endian binary32 take
+/// The hash of a request's bytes.
+pub(crate) fn of_request(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
+}
+
+/// Collects an output and hashes it, the same however it was cut into deltas: SHA-256 of (SHA-256 of the token ids as little-endian
+/// `u32`s ‖ SHA-256 of the UTF-8 text). For vectors, their values as little-endian binary32 take
 /// the place of the token ids and the text is empty.
 #[derive(Debug, Clone, Default)]
 pub struct OutputHasher {
-    tokens: Sha3_256,
-    text: Sha3_256,
+    tokens: Sha256,
+    text: Sha256,
     count: u32,
     unknown: u32,
     text_bytes: u64,
@@ -52,7 +58,7 @@ impl OutputHasher {
 
     /// The hash of all parts.
     pub fn finish(self) -> Hash {
-        let outer = Sha3_256::new().chain_update(self.tokens.finalize());
+        let outer = Sha256::new().chain_update(self.tokens.finalize());
         Hash(outer.chain_update(self.text.finalize()).finalize().into())
     }
 }

@@ -99,7 +99,7 @@ id!(
     OrderId
 );
 id!(
-    /// A SHA3-256 digest.
+    /// A digest of 32 bytes: SHA3-256, as the chain's, unless its field says otherwise.
     Hash
 );
 

@@ -1,6 +1,6 @@
 //! What a task asks for: text or embeddings. It never says who does it or for how much.
 
-use crate::{chat::ChatRequest, id::Hash};
+use crate::{chat::ChatRequest, digest, id::Hash};
 use serde::{Deserialize, Serialize};
 
 /// The longest model id, in bytes.
@@ -42,12 +42,12 @@ pub(crate) enum WorkRef<'a> {
 
 impl WorkRef<'_> {
     pub(crate) fn hash(&self) -> Hash {
-        Hash::of(&aptos_bcs::to_bytes(self).unwrap_or_default())
+        digest::of_request(&aptos_bcs::to_bytes(self).unwrap_or_default())
     }
 }
 
 impl EmbedRequest {
-    /// SHA3-256 of the BCS form of the [`Work`] with this request: what a receipt names.
+    /// SHA-256 of the BCS form of the [`Work`] with this request: what a receipt names.
     pub fn hash(&self) -> Hash {
         WorkRef::Embed(self).hash()
     }
@@ -89,7 +89,7 @@ impl Work {
         }
     }
 
-    /// SHA3-256 of the BCS form: what a receipt names as its request.
+    /// SHA-256 of the BCS form: what a receipt names as its request.
     pub fn hash(&self) -> Hash {
         match self {
             Self::Chat(request) => request.hash(),
@@ -138,7 +138,7 @@ mod tests {
     fn the_hash_is_that_of_the_works_own_bytes() {
         let chat = ChatRequest::new("m", vec![], Sampling::default(), 1);
         for work in [Work::Chat(chat), Work::Embed(embed())] {
-            assert_eq!(work.hash(), Hash::of(&aptos_bcs::to_bytes(&work).unwrap()));
+            assert_eq!(work.hash(), digest::of_request(&aptos_bcs::to_bytes(&work).unwrap()));
         }
     }
 
