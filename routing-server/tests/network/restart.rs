@@ -97,8 +97,8 @@ async fn a_restart_forgives_no_liar() {
     drop(liar);
     app.shutdown.cancel();
     (&mut app.running).await.unwrap().unwrap();
-    let data_dir = mem::replace(&mut app.data_dir, tempfile::tempdir().unwrap());
-    let again = start(app.chain.clone(), app.key.clone(), (data_dir, limits()));
+    let disk = mem::replace(&mut app.disk, Disk::new());
+    let again = start(app.chain.clone(), app.key.clone(), (disk, limits()));
     let _liar = Node::link_as(&again, identity).await;
     linked(&again, 1).await;
     assert_eq!(again.nodes().await[0]["status"], "quarantined");
