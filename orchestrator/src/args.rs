@@ -2,6 +2,7 @@
 //! checks whether values make sense together; that is `config`.
 
 use crate::router_url::RouterUrl;
+use cactus_inference::DeviceChoice;
 use cactus_protocol::{Address, Octas};
 use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -88,7 +89,8 @@ pub struct Settings {
     /// A routing server, for example wss://router.example; may be repeated
     #[arg(long, value_name = "URL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_ROUTER")]
     pub router: Option<Vec<RouterUrl>>,
-    /// A model directory (its name is the model's id), a GGUF file, an id on a Hugging Face hub
+    /// A model directory (its name is the model's id), a GGUF file, a TorchScript module (.pt, see
+    /// scripts/export-torchscript; needs a build with the feature tch), an id on a Hugging Face hub
     /// (owner/name or owner/name@revision), a short name (minilm, qwen3-0.6b, qwen2.5-7b,
     /// llama3.1-8b, mistral-7b) or, with --engine-url, the model's id there; may be repeated
     #[arg(long, value_name = "MODEL", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_MODEL")]
@@ -157,6 +159,10 @@ pub struct Settings {
         env = "CACTUS_ORCHESTRATOR_TOKENS_PER_SECOND"
     )]
     pub tokens_per_second: Option<f64>,
+    /// What computes: auto, cpu, cuda or cuda:N; with several, such as cuda:0,cuda:1, every model is
+    /// loaded once on each [default: auto, an NVIDIA device if it can be used]
+    #[arg(long, value_name = "DEVICE", value_delimiter = ',', env = "CACTUS_ORCHESTRATOR_DEVICE")]
+    pub device: Option<Vec<DeviceChoice>>,
     /// Compute threads [default: all cores]
     #[arg(long, value_name = "N", env = "CACTUS_ORCHESTRATOR_THREADS")]
     pub threads: Option<usize>,
@@ -183,7 +189,7 @@ pub struct Settings {
 /// For `generate`.
 #[derive(Debug, clap::Args)]
 pub struct GenerateArgs {
-    /// The model's directory
+    /// The model's directory, a GGUF file or a TorchScript module
     #[arg(long, value_name = "DIR", env = "CACTUS_ORCHESTRATOR_MODEL")]
     pub model: PathBuf,
     /// Instructions for the model
@@ -198,6 +204,9 @@ pub struct GenerateArgs {
     /// Fixes every random choice
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// What computes: auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value_t, env = "CACTUS_ORCHESTRATOR_DEVICE")]
+    pub device: DeviceChoice,
     /// Compute threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -233,6 +242,7 @@ impl Settings {
             region: self.region.or(below.region),
             metadata_uri: self.metadata_uri.or(below.metadata_uri),
             tokens_per_second: self.tokens_per_second.or(below.tokens_per_second),
+            device: self.device.or(below.device),
             threads: self.threads.or(below.threads),
             data_dir: self.data_dir.or(below.data_dir),
             key_file: self.key_file.or(below.key_file),

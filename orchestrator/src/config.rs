@@ -7,6 +7,7 @@ use crate::{
     router_url::RouterUrl,
     source::Source,
 };
+use cactus_inference::DeviceChoice;
 use cactus_ledger::{
     LOCALNET_CONTRACT, LOCALNET_URL, LedgerConfig,
     key_file::{self, KeyFileError},
@@ -56,6 +57,8 @@ pub struct Config {
     pub metadata_uri: String,
     /// The operator's power cap for each task.
     pub tokens_per_second_limit: Option<f64>,
+    /// What computes models here; each model is loaded once on each.
+    pub devices: Vec<DeviceChoice>,
     /// Compute threads.
     pub threads: Option<usize>,
     /// Between lines about earnings.
@@ -122,6 +125,7 @@ impl Config {
             region: String::new(),
             metadata_uri: NO_METADATA.to_owned(),
             tokens_per_second_limit: None,
+            devices: vec![DeviceChoice::Auto],
             threads: None,
             earnings_every: Duration::from_secs(60),
             timing: Timing::default(),
@@ -169,6 +173,7 @@ impl Config {
             region: settings.region.unwrap_or_default(),
             metadata_uri: settings.metadata_uri.unwrap_or_else(|| default.metadata_uri.clone()),
             tokens_per_second_limit: settings.tokens_per_second,
+            devices: settings.device.unwrap_or_else(|| default.devices.clone()),
             threads: settings.threads,
             earnings_every: seconds(settings.earnings_every, default.earnings_every),
             timing: Timing {
@@ -186,6 +191,7 @@ impl Config {
     /// [`ConfigError::Value`].
     pub fn check(&self) -> Result<(), ConfigError> {
         self.check_numbers()?;
+        self.check_devices()?;
         self.check_texts()?;
         self.check_pauses()
     }
@@ -212,6 +218,18 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn check_devices(&self) -> Result<(), ConfigError> {
+        let several = self.devices.len() > 1;
+        if self.devices.is_empty() || several && self.devices.contains(&DeviceChoice::Auto) {
+            return Err(wrong("--device", "must be auto, or each device to compute on"));
+        }
+        let again = |(index, device)| self.devices[..index].contains(device);
+        match self.devices.iter().enumerate().any(again) {
+            true => Err(wrong("--device", "must name a device once")),
+            false => Ok(()),
+        }
     }
 
     fn check_texts(&self) -> Result<(), ConfigError> {
@@ -264,6 +282,7 @@ impl Config {
             "region": self.region,
             "metadata_uri": self.metadata_uri,
             "tokens_per_second_limit": self.tokens_per_second_limit,
+            "devices": self.devices.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "threads": self.threads,
             "heartbeat_seconds": self.timing.heartbeat.as_secs(),
             "drain_seconds": self.timing.drain.as_secs(),

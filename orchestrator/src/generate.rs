@@ -3,7 +3,8 @@
 use crate::args::GenerateArgs;
 use anyhow::{Context, bail};
 use cactus_inference::{
-    ChatMessage, FinishReason, GenerateEvent, GenerateRequest, LoadOptions, Model, Prompt, Sampling,
+    ChatMessage, Device, FinishReason, GenerateEvent, GenerateRequest, LoadOptions, Model, Prompt,
+    Sampling,
 };
 use std::{
     io::{self, Read, Write},
@@ -24,6 +25,12 @@ struct Statistics {
     total: Duration,
 }
 
+/// How the model was loaded.
+struct Loaded {
+    device: String,
+    time: Duration,
+}
+
 /// Streams the answer to `out` and statistics to `notes`; with `--json` one document to `out`.
 /// Returns whether the answer is complete, that is, not cancelled by `interrupt`.
 ///
@@ -40,9 +47,13 @@ pub async fn generate(
     options.threads = args.threads;
     options.slots = 1;
     let loading = Instant::now();
-    let model = spawn_blocking(move || Model::load(options)).await?;
-    let model = model.context("cannot load the model")?;
-    let load_time = loading.elapsed();
+    let model = spawn_blocking(move || {
+        options.device = Device::open(args.device)?;
+        let device = options.device.to_string();
+        Model::load(options).map(|model| (model, device))
+    });
+    let (model, device) = model.await?.context("cannot load the model")?;
+    let load = Loaded { device, time: loading.elapsed() };
     let mut events = model.generate(request, interrupt)?;
     let mut text = String::new();
     let statistics = loop {
@@ -61,11 +72,11 @@ pub async fn generate(
         }
     };
     if args.json {
-        let document = document(&model, &text, &statistics, load_time);
+        let document = document(&model, &text, &statistics, &load);
         writeln!(out, "{document}")?;
     } else {
         writeln!(out)?;
-        writeln!(notes, "{}", statistics.line(load_time))?;
+        writeln!(notes, "{}", statistics.line(&load))?;
     }
     Ok(statistics.reason != FinishReason::Cancelled)
 }
@@ -101,17 +112,18 @@ impl Statistics {
         (tokens > 0 && seconds > 0.0).then(|| f64::from(tokens) / seconds)
     }
 
-    fn line(&self, load_time: Duration) -> String {
+    fn line(&self, load: &Loaded) -> String {
         let speed = self
             .tokens_per_second()
             .map_or_else(String::new, |speed| format!(", {speed:.1} tokens/s"));
         format!(
-            "{} prompt + {} output tokens, first after {} ms{speed}, {} ms in all (loaded in {} ms)",
+            "{} prompt + {} output tokens, first after {} ms{speed}, {} ms in all (loaded in {} ms, {})",
             self.prompt_tokens,
             self.output_tokens,
             self.ttft.as_millis(),
             self.total.as_millis(),
-            load_time.as_millis(),
+            load.time.as_millis(),
+            load.device,
         )
     }
 }
@@ -120,7 +132,7 @@ fn document(
     model: &Model,
     text: &str,
     statistics: &Statistics,
-    load_time: Duration,
+    load: &Loaded,
 ) -> serde_json::Value {
     let card = model.card();
     serde_json::json!({
@@ -130,7 +142,8 @@ fn document(
         "finish_reason": statistics.reason,
         "prompt_tokens": statistics.prompt_tokens,
         "output_tokens": statistics.output_tokens,
-        "load_ms": load_time.as_secs_f64() * 1000.0,
+        "device": load.device,
+        "load_ms": load.time.as_secs_f64() * 1000.0,
         "ttft_ms": statistics.ttft.as_secs_f64() * 1000.0,
         "total_ms": statistics.total.as_secs_f64() * 1000.0,
         "tokens_per_second": statistics.tokens_per_second(),

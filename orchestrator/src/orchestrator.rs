@@ -6,23 +6,16 @@ use crate::{
     earnings,
     enrollment::{self, EnrollError, Wanted},
     hardware::Hardware,
-    hub::{Hub, HubConfig},
     link::{Link, ServerCheck, ServerDoubt},
-    remote::{RemoteConfig, RemoteModel},
+    models,
     shelf::{ServedModel, Shelf},
-    source::{EngineSource, LocalModel, Source},
     worker::{GpuReading, Identity, Worker},
 };
 use anyhow::Context;
-use cactus_inference::{
-    EmbeddingModel, LoadOptions, Model,
-    load::{ModelKind, kind},
-};
 use cactus_ledger::{ConnectError, Ledger};
 use cactus_protocol::{Address, PublicKey, Scope};
 use std::{
     collections::{BTreeSet, HashSet},
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -45,84 +38,12 @@ const CHAIN_PAUSE: Duration = Duration::from_secs(2);
 /// When the node cannot start; the text says what to do.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
     let engines = TaskTracker::new();
-    let models = match &config.source {
-        Source::Local(models) => local_models(&config, models, &shutdown).await?,
-        Source::Engine(engine) => remote_models(&config, engine, &engines, &shutdown).await?,
-    };
+    let models = models::all(&config, &engines, &shutdown).await?;
     let orchestrator = Orchestrator::start(config, models, shutdown).await?;
     orchestrator.finished().await;
     engines.close();
     engines.wait().await;
     Ok(())
-}
-
-async fn local_models(
-    config: &Config,
-    sources: &[LocalModel],
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Vec<ServedModel>> {
-    let mut models = Vec::new();
-    for source in sources {
-        models.push(match source {
-            LocalModel::Directory(folder) => load(config, folder, None).await?,
-            LocalModel::Hub(model, hub) => {
-                let hub = Hub::new(HubConfig::clone(hub))?;
-                let fetched = shutdown.run_until_cancelled(hub.fetch(model)).await;
-                let folder = fetched.context("stopped during a download")?;
-                let folder = folder.with_context(|| format!("cannot get {model}"))?;
-                load(config, &folder, Some(model.id())).await?
-            }
-        });
-    }
-    Ok(models)
-}
-
-/// Waits for the engine, and looks after it from then on.
-async fn remote_models(
-    config: &Config,
-    engine: &EngineSource,
-    engines: &TaskTracker,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<Vec<ServedModel>> {
-    let mut models = Vec::new();
-    for model in &engine.models {
-        let remote = RemoteConfig {
-            url: engine.url.clone(),
-            key: engine.key.clone(),
-            model: model.clone(),
-            context_length: engine.context_length,
-            slots: usize::from(config.slots),
-            queue: usize::from(config.queue),
-            limits: engine.limits.clone(),
-        };
-        let remote = RemoteModel::connect(remote, shutdown).await;
-        let remote = Arc::new(remote.with_context(|| format!("cannot sell {}", engine.url))?);
-        engines.spawn(Arc::clone(&remote).watch(shutdown.clone()));
-        models.push(ServedModel::Text(remote));
-    }
-    Ok(models)
-}
-
-/// Loads a directory as what its configuration says that it is; without an `id` it is served under
-/// the directory's name.
-async fn load(config: &Config, folder: &Path, id: Option<String>) -> anyhow::Result<ServedModel> {
-    let options = LoadOptions {
-        id,
-        threads: config.threads,
-        slots: usize::from(config.slots),
-        queue: usize::from(config.queue),
-        tokens_per_second_limit: config.tokens_per_second_limit,
-        ..LoadOptions::new(folder)
-    };
-    let loading = spawn_blocking(move || match kind(&options.dir)? {
-        ModelKind::Chat => Model::load(options).map(|model| ServedModel::Text(Arc::new(model))),
-        ModelKind::Embedding => {
-            EmbeddingModel::load(options).map(|model| ServedModel::Vectors(Arc::new(model)))
-        }
-    });
-    let model = loading.await?.with_context(|| format!("cannot load {}", folder.display()))?;
-    tracing::info!(id = model.id(), revision = %model.revision(), "model loaded");
-    Ok(model)
 }
 
 /// A running node.

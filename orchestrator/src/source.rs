@@ -87,6 +87,10 @@ impl Source {
             }
             return local(settings, &models);
         };
+        if settings.device.is_some() {
+            let reason = "is for models that are computed here and not by --engine-url";
+            return Err(ConfigError::value("--device", reason));
+        }
         if settings.engine_context.is_some_and(|tokens| tokens < 2) {
             return Err(ConfigError::value("--engine-context", "must be at least 2"));
         }

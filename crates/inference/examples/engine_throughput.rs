@@ -41,7 +41,7 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let options = EngineOptions { threads: Some(args.threads), slots: 8, kv_cache_bytes: None };
+    let options = EngineOptions { threads: Some(args.threads), ..EngineOptions::new(8) };
     let started = Instant::now();
     let mut engine = CandleEngine::load(&args.model, options)?;
     let load = started.elapsed();

@@ -113,8 +113,8 @@ pub enum EngineError {
 
 /// Computes logits for sequences that it knows by id. Owned by one OS thread.
 ///
-/// A sequence's logits depend on its own tokens only: not on its neighbours in a batch and not on
-/// how its prompt was cut into chunks, bit for bit on a CPU.
+/// A sequence's logits depend on its own tokens only: not on its neighbours in a batch and, with
+/// the candle engine on a CPU, not on how its prompt was cut into chunks, bit for bit.
 pub trait Engine: Send {
     /// What is loaded.
     fn card(&self) -> &ModelCard;

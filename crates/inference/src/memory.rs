@@ -6,9 +6,9 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use crate::card::MemoryEstimate;
 use crate::load::error::LoadError;
 
-/// The KV cache when the operator sets no size: this, or less if all slots or the machine need
-/// less.
-const DEFAULT_CACHE_BYTES: u64 = 4 << 30;
+/// The KV cache in a machine's memory when the operator sets no size: this, or less if all slots or
+/// the machine need less.
+pub(crate) const USUAL_CACHE_BYTES: u64 = 4 << 30;
 
 /// What a model needs.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Needs {
     pub(crate) activations: u64,
     /// A KV cache that holds every slot at full context.
     pub(crate) full_cache: u64,
+    /// The largest KV cache that nobody asked for.
+    pub(crate) usual_cache: u64,
     /// The smallest useful KV cache.
     pub(crate) least_cache: u64,
 }
@@ -51,7 +53,7 @@ impl Needs {
             Some(wanted) => wanted.min(self.full_cache),
             // An eighth stays free for everything else.
             None => {
-                let usual = self.full_cache.min(DEFAULT_CACHE_BYTES);
+                let usual = self.full_cache.min(self.usual_cache);
                 usual.min(left - left / 8).max(self.least_cache)
             }
         };
@@ -93,6 +95,7 @@ mod tests {
         loading: GIB,
         activations: GIB / 2,
         full_cache: 8 * GIB,
+        usual_cache: 4 * GIB,
         least_cache: GIB / 1024,
     };
 

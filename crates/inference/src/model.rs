@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::candle_engine::{CandleEngine, EngineOptions};
 use crate::card::ModelCard;
 use crate::engine::Engine;
+use crate::engines;
 use crate::gauges::{Gauges, Totals};
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
@@ -96,12 +96,7 @@ impl Model {
         let mut files = ModelFiles::open(&options.dir)?;
         files.serve_as(options.id.as_deref())?;
         let codec = Codec::load(&mut files)?;
-        let engine_options = EngineOptions {
-            threads: options.threads,
-            slots: options.slots,
-            kv_cache_bytes: options.kv_cache_bytes,
-        };
-        let engine = CandleEngine::load_files(&mut files, engine_options)?;
+        let engine = engines::load(&mut files, options.engine())?;
         if codec.vocabulary() > engine.vocabulary() {
             let reason = format!(
                 "it has token ids up to {}, the model a vocabulary of {}",
@@ -110,7 +105,7 @@ impl Model {
             );
             return Err(files.malformed("tokenizer.json", &reason));
         }
-        Self::start(Box::new(engine), codec, &options)
+        Self::start(engine, codec, &options)
     }
 
     /// Serves an engine of the caller's, with the tokenizer and the chat template in `options.dir`.

@@ -4,19 +4,44 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::device::Device;
 use crate::load::error::LoadError;
 use crate::scheduler::Limits;
 
 const SLOT_LIMIT: usize = 1024;
 const QUEUE_LIMIT: usize = 1 << 16;
 
+/// How much of the machine an engine gets.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// What computes.
+    pub device: Device,
+    /// Compute threads; `None` takes what the machine has.
+    pub threads: Option<usize>,
+    /// Sequences to hold at full context, if memory allows.
+    pub slots: usize,
+    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to what the device
+    /// has left and, on a processor, to 4 GiB.
+    pub kv_cache_bytes: Option<u64>,
+}
+
+impl EngineOptions {
+    /// The processor with all its threads, for so many sequences.
+    pub fn new(slots: usize) -> Self {
+        Self { device: Device::default(), threads: None, slots, kv_cache_bytes: None }
+    }
+}
+
 /// What to load and how much of the machine to give it.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
-    /// A Hugging Face model directory.
+    /// A Hugging Face model directory, a GGUF file, or a TorchScript module (`.pt`) beside its
+    /// tokenizer.
     pub dir: PathBuf,
     /// The name under which it is served; `None` takes that of the directory or of the GGUF file.
     pub id: Option<String>,
+    /// What computes.
+    pub device: Device,
     /// Compute threads; `None` takes what the machine has.
     pub threads: Option<usize>,
     /// Sequences decoded together.
@@ -30,16 +55,27 @@ pub struct LoadOptions {
 }
 
 impl LoadOptions {
-    /// Four slots, a queue of 32, all threads, no power cap.
+    /// On the processor: four slots, a queue of 32, all threads, no power cap.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             id: None,
+            device: Device::default(),
             threads: None,
             slots: 4,
             queue: 32,
             kv_cache_bytes: None,
             tokens_per_second_limit: None,
+        }
+    }
+
+    /// What the engine has to know of this.
+    pub(crate) fn engine(&self) -> EngineOptions {
+        EngineOptions {
+            device: self.device.clone(),
+            threads: self.threads,
+            slots: self.slots,
+            kv_cache_bytes: self.kv_cache_bytes,
         }
     }
 

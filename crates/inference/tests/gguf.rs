@@ -24,7 +24,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn engine(path: &Path) -> Result<CandleEngine, LoadError> {
-    let options = EngineOptions { threads: Some(2), slots: 4, kv_cache_bytes: None };
+    let options = EngineOptions { threads: Some(2), ..EngineOptions::new(4) };
     CandleEngine::load(path, options)
 }
 

@@ -407,7 +407,7 @@ proptest! {
             content.truncate(kept.index(content.len()));
         }
         std::fs::write(directory.join(file), content).unwrap();
-        let options = EngineOptions { threads: Some(1), slots: 1, kv_cache_bytes: Some(1 << 20) };
+        let options = EngineOptions { threads: Some(1), kv_cache_bytes: Some(1 << 20), ..EngineOptions::new(1) };
         drop(CandleEngine::load(&directory, options));
         drop(load(&directory));
     }

@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn load(name: &str, threads: usize) -> (CandleEngine, Expected) {
-    let options = EngineOptions { threads: Some(threads), slots: 8, kv_cache_bytes: None };
+    let options = EngineOptions { threads: Some(threads), ..EngineOptions::new(8) };
     let engine = CandleEngine::load(&fixture(name), options).unwrap();
     let expected = std::fs::read(fixture(name).join("expected.json")).unwrap();
     (engine, serde_json::from_slice(&expected).unwrap())

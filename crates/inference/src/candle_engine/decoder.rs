@@ -14,10 +14,6 @@ use super::rows::{BLOCK, Rows};
 use super::weights::{Expected, Weights};
 use crate::load::error::LoadError;
 
-const EMBEDDINGS: &str = "model.embed_tokens.weight";
-const FINAL_NORM: &str = "model.norm.weight";
-const HEAD: &str = "lm_head.weight";
-
 /// A decoder on one device.
 pub(crate) struct Decoder {
     architecture: Architecture,
@@ -57,14 +53,18 @@ pub(crate) struct Passed {
 }
 
 impl Decoder {
+    pub(crate) const EMBEDDINGS: &str = "model.embed_tokens.weight";
+    pub(crate) const FINAL_NORM: &str = "model.norm.weight";
+    pub(crate) const HEAD: &str = "lm_head.weight";
+
     /// The tensors that `architecture` promises.
     pub(crate) fn expected(architecture: &Architecture) -> Expected {
         let (vocabulary, hidden) = (architecture.vocabulary, architecture.hidden);
         let mut expected = Expected::new();
-        expected.insert(EMBEDDINGS.to_owned(), vec![vocabulary, hidden]);
-        expected.insert(FINAL_NORM.to_owned(), vec![hidden]);
+        expected.insert(Self::EMBEDDINGS.to_owned(), vec![vocabulary, hidden]);
+        expected.insert(Self::FINAL_NORM.to_owned(), vec![hidden]);
         if !architecture.tied_embeddings {
-            expected.insert(HEAD.to_owned(), vec![vocabulary, hidden]);
+            expected.insert(Self::HEAD.to_owned(), vec![vocabulary, hidden]);
         }
         for layer in 0..architecture.layers.len() {
             for (name, shape) in architecture.layer_tensors() {
@@ -87,15 +87,15 @@ impl Decoder {
             Layer::new(*kind, &mut parts, blocks)
         });
         let layers = layers.collect::<std::result::Result<Vec<_>, _>>()?;
-        let embeddings = weights.take(EMBEDDINGS)?;
+        let embeddings = weights.take(Self::EMBEDDINGS)?;
         let head = match architecture.tied_embeddings {
             true => embeddings.clone(),
-            false => weights.take(HEAD)?,
+            false => weights.take(Self::HEAD)?,
         };
         let head = Linear::new(vec![head], None).map_err(memory)?;
         let prefix = String::new();
         let mut parts = Parts { architecture: &architecture, weights: &mut weights, prefix };
-        let final_norm = parts.norm(FINAL_NORM)?;
+        let final_norm = parts.norm(Self::FINAL_NORM)?;
         Ok(Self { embeddings, layers, final_norm, head, architecture })
     }
 

@@ -1,4 +1,4 @@
-//! The candle engine: decoders on a CPU, from a Hugging Face directory.
+//! The candle engine: decoders on a CPU or an NVIDIA device, from a Hugging Face directory.
 //! It never samples and never waits.
 
 mod activation;
@@ -8,53 +8,45 @@ pub(crate) mod bert;
 mod blocks;
 mod config;
 mod decoder;
+mod forward;
 mod gguf_weights;
 mod kernel;
 mod linear;
 mod packed;
 mod rope;
 mod rows;
+mod tensor_decoder;
 mod weights;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 
 use self::architecture::Architecture;
 use self::blocks::Blocks;
 use self::decoder::{Decoder, Passed};
+use self::forward::Forward;
 use self::rows::{BLOCK, Rows};
 use self::weights::{Expected, Weights};
+use crate::batch::{self, Appended};
 use crate::card::ModelCard;
 use crate::engine::{
     Capacity, Decode, Engine, EngineError, Matrix, Prefill, SequenceId, SequenceOutput, Step, Tap,
 };
 use crate::load::error::LoadError;
 use crate::load::files::ModelFiles;
-use crate::memory::{Needs, available};
+use crate::memory::{Needs, USUAL_CACHE_BYTES, available};
+use crate::options::EngineOptions;
 
 const THREAD_LIMIT: usize = 512;
 /// Rows of a step that estimates assume, besides one per slot.
 const STEP_ROWS: usize = 256;
 
-/// How much of the machine an engine gets.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineOptions {
-    /// Compute threads; `None` takes what the machine has.
-    pub threads: Option<usize>,
-    /// Sequences to hold at full context, if memory allows.
-    pub slots: usize,
-    /// Memory for the KV cache in bytes; `None` holds `slots` full contexts, up to 4 GiB and to
-    /// what the machine has left.
-    pub kv_cache_bytes: Option<u64>,
-}
-
-/// A model computed by candle on this machine's CPU.
+/// A model computed by candle.
 pub struct CandleEngine {
     card: ModelCard,
-    model: Decoder,
+    model: Forward,
     blocks: Blocks,
     threads: rayon::ThreadPool,
 }
@@ -76,8 +68,9 @@ impl CandleEngine {
         let threads = thread_pool(options.threads)?;
         let architecture = Architecture::load(files)?;
         let expected = Decoder::expected(&architecture);
-        let needs = needs(&architecture, &expected, files, options);
-        let mut memory = needs.plan(options.kv_cache_bytes, available())?;
+        let needs = needs(&architecture, &expected, files, &options);
+        let free = options.device.free_memory().unwrap_or_else(available);
+        let mut memory = needs.plan(options.kv_cache_bytes, free)?;
         let blocks = usize::try_from(memory.kv_cache / needs.least_cache).unwrap_or(usize::MAX);
         if blocks == 0 {
             return Err(LoadError::InvalidOption(format!(
@@ -101,40 +94,26 @@ impl CandleEngine {
             parameters: weights.parameters(),
             memory,
         };
-        let model = Decoder::new(architecture, weights, blocks)?;
+        let model = Forward::new(architecture, weights, blocks, &options.device)?;
         Ok(Self { card, model, blocks: Blocks::new(blocks), threads })
     }
 
     /// Checks a batch of appended tokens and lays it out as rows.
-    fn rows(&self, batch: &[(SequenceId, &[u32])]) -> Result<Rows, EngineError> {
-        let invalid = |reason: String| Err(EngineError::InvalidBatch(reason));
-        let mut seen = BTreeSet::new();
+    fn rows(&self, batch: &Appended<'_>) -> Result<Rows, EngineError> {
+        let held = |sequence| self.blocks.get(sequence);
+        batch::check(batch, self.vocabulary(), |sequence| {
+            held(sequence).map(|held| held.limit - held.length)
+        })?;
         let mut rows = Rows::with_capacity(batch.iter().map(|(_, tokens)| tokens.len()).sum());
         for (sequence, tokens) in batch {
-            let Some(held) = self.blocks.get(*sequence) else {
-                return invalid(format!("sequence {} is unknown", sequence.0));
-            };
-            if !seen.insert(*sequence) || tokens.is_empty() {
-                return invalid(format!(
-                    "sequence {} is there twice or without tokens",
-                    sequence.0
-                ));
-            }
-            if tokens.len() > held.limit - held.length {
-                return invalid(format!("sequence {} outgrows its reservation", sequence.0));
-            }
-            let known =
-                |token: &u32| usize::try_from(*token).is_ok_and(|token| token < self.vocabulary());
-            if let Some(token) = tokens.iter().find(|token| !known(token)) {
-                return invalid(format!("token {token} is outside the vocabulary"));
-            }
+            let Some(held) = held(*sequence) else { continue };
             let used = (held.length + tokens.len()).div_ceil(BLOCK);
             rows.push(self.model.architecture(), held.table[..used].to_vec(), held.length, tokens);
         }
         Ok(rows)
     }
 
-    fn append(&mut self, batch: &[(SequenceId, &[u32])], tap: Tap) -> Result<Step, EngineError> {
+    fn append(&mut self, batch: &Appended<'_>, tap: Tap) -> Result<Step, EngineError> {
         if batch.is_empty() {
             return Ok(Step::default());
         }
@@ -167,12 +146,7 @@ impl Engine for CandleEngine {
     }
 
     fn reserve(&mut self, sequence: SequenceId, positions: usize) -> Result<(), EngineError> {
-        let context = usize::try_from(self.card.context_length).unwrap_or(usize::MAX);
-        if positions > context {
-            return Err(EngineError::InvalidBatch(format!(
-                "{positions} positions are beyond the context of {context}"
-            )));
-        }
+        batch::check_positions(positions, self.card.context_length)?;
         self.blocks.reserve(sequence, positions)
     }
 
@@ -181,18 +155,11 @@ impl Engine for CandleEngine {
     }
 
     fn prefill(&mut self, batch: &Prefill, tap: Tap) -> Result<Step, EngineError> {
-        let batch: Vec<_> =
-            batch.chunks.iter().map(|chunk| (chunk.sequence, chunk.tokens.as_slice())).collect();
-        self.append(&batch, tap)
+        self.append(&batch::of_prefill(batch), tap)
     }
 
     fn decode(&mut self, batch: &Decode, tap: Tap) -> Result<Step, EngineError> {
-        let batch: Vec<_> = batch
-            .tokens
-            .iter()
-            .map(|(sequence, token)| (*sequence, std::slice::from_ref(token)))
-            .collect();
-        self.append(&batch, tap)
+        self.append(&batch::of_decode(batch), tap)
     }
 
     fn free(&mut self, sequence: SequenceId) {
@@ -201,7 +168,7 @@ impl Engine for CandleEngine {
 }
 
 /// The row of the last token of each sequence.
-fn last_rows(batch: &[(SequenceId, &[u32])]) -> Result<Vec<u32>, EngineError> {
+fn last_rows(batch: &Appended<'_>) -> Result<Vec<u32>, EngineError> {
     let ends = batch.iter().scan(0_usize, |end, (_, tokens)| {
         *end += tokens.len();
         Some(u32::try_from(*end - 1))
@@ -211,7 +178,7 @@ fn last_rows(batch: &[(SequenceId, &[u32])]) -> Result<Vec<u32>, EngineError> {
 }
 
 /// Deals the rows of a pass out to the sequences.
-fn split(batch: &[(SequenceId, &[u32])], passed: &Passed, tap: Tap) -> candle_core::Result<Step> {
+fn split(batch: &Appended<'_>, passed: &Passed, tap: Tap) -> candle_core::Result<Step> {
     let mut start = 0;
     let mut outputs = Vec::with_capacity(batch.len());
     for (sequence, tokens) in batch {
@@ -232,7 +199,10 @@ fn split(batch: &[(SequenceId, &[u32])], passed: &Passed, tap: Tap) -> candle_co
 
 fn matrix(tensor: &Tensor, start: usize, count: usize) -> candle_core::Result<Matrix> {
     let rows = tensor.narrow(0, start, count)?;
-    Ok(Matrix { columns: rows.dim(1)?, values: rows.flatten_all()?.to_vec1()? })
+    Ok(Matrix {
+        columns: rows.dim(1)?,
+        values: rows.flatten_all()?.to_dtype(DType::F32)?.to_vec1()?,
+    })
 }
 
 /// Compute threads of its own for a model; `None` takes what the machine has.
@@ -258,15 +228,19 @@ fn needs(
     architecture: &Architecture,
     expected: &Expected,
     files: &ModelFiles,
-    options: EngineOptions,
+    options: &EngineOptions,
 ) -> Needs {
     let product = |factors: &[usize]| {
         let wide = factors.iter().map(|factor| u64::try_from(*factor).unwrap_or(u64::MAX));
         wide.fold(1, u64::saturating_mul)
     };
-    let bytes = |values: &[usize]| product(values).saturating_mul(4);
+    let device = &options.device;
+    let width = device.width();
+    let bytes = |values: &[usize]| product(values).saturating_mul(width);
     let wide = expected.values().map(|shape| bytes(shape)).fold(0, u64::saturating_add);
     let (weights, loading) = match files.gguf() {
+        // A device holds every weight in its own format, and files are read beside it.
+        _ if !device.is_cpu() => (wide, 0),
         Some(gguf) => (gguf_weights::held(gguf, expected), 0),
         None if architecture.stored_as_bfloat16 => (wide / 2, 0),
         None => (wide, files.largest_weights()),
@@ -281,11 +255,13 @@ fn needs(
         + 3 * architecture.intermediate;
     let rows = STEP_ROWS.saturating_add(options.slots);
     let logits = bytes(&[options.slots, 2, architecture.vocabulary]);
+    let copied = if device.is_cpu() { 0 } else { tensor_decoder::copied(architecture, width) };
     Needs {
         weights,
         loading,
-        activations: bytes(&[rows, row]).saturating_add(logits),
+        activations: bytes(&[rows, row]).saturating_add(logits).saturating_add(copied),
         full_cache: slots.saturating_mul(block),
+        usual_cache: if device.is_cpu() { USUAL_CACHE_BYTES } else { u64::MAX },
         least_cache: block,
     }
 }

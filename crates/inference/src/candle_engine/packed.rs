@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::kernel::{self, WeightRows};
 use super::linear::values;
@@ -48,6 +48,15 @@ impl Packed {
         let mut values = vec![0.0; self.count()];
         widen(self.format, self.rows().bytes, &mut values);
         Tensor::from_vec(values, (self.outputs, self.inputs), &Device::Cpu)
+    }
+
+    /// All of it on a device; what is stored so already is moved as it is.
+    pub(crate) fn tensor(&self, dtype: DType, device: &Device) -> Result<Tensor> {
+        if (self.format, dtype) != (Format::Bf16, DType::BF16) {
+            return self.widened()?.to_dtype(dtype)?.to_device(device);
+        }
+        let shape = [self.outputs, self.inputs];
+        Tensor::from_raw_buffer(self.rows().bytes, dtype, &shape, device)
     }
 
     /// The given rows, widened.

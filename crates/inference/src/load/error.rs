@@ -48,6 +48,9 @@ pub enum LoadError {
     /// The machine cannot run it: fewer slots, a smaller model or a larger machine would.
     #[error("not enough memory: {0}")]
     OutOfMemory(String),
+    /// The device that was chosen cannot be used: install what is missing or choose another.
+    #[error("no such device: {0}")]
+    NoDevice(String),
     /// The load options contradict each other or the model.
     #[error("invalid option: {0}")]
     InvalidOption(String),

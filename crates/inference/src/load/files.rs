@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use super::error::LoadError;
 use super::gguf::{Gguf, as_file};
 use super::revision::{self, Hash};
+use super::torchscript::torchscript_file;
 use crate::memory::available;
 
 /// The largest JSON or template file besides the tokenizer.
@@ -34,6 +35,8 @@ pub(crate) struct ModelFiles {
     /// The name under which the model is served, where another was given.
     id: Option<String>,
     gguf: Option<Gguf>,
+    /// The name of the TorchScript module, if the model is one.
+    torchscript: Option<String>,
 }
 
 /// The GGUF file that `path` means: itself, or the only one in a directory without `config.json`.
@@ -70,7 +73,14 @@ impl ModelFiles {
     /// Finds out what `path` is; a GGUF file is read and parsed at once.
     pub(crate) fn open(path: &Path) -> Result<Self, LoadError> {
         let unreadable = |source| LoadError::Unreadable { path: path.to_path_buf(), source };
-        let gguf = gguf_file(path)?;
+        let module = torchscript_file(path);
+        // A module is named after its directory, where its tokenizer lies.
+        let path = match module.as_deref().map(Path::parent) {
+            Some(Some(parent)) if parent.as_os_str().is_empty() => Path::new("."),
+            Some(Some(parent)) => parent,
+            _ => path,
+        };
+        let gguf = if module.is_some() { None } else { gguf_file(path)? };
         let absolute = path.canonicalize().map_err(unreadable)?;
         let text = |name: Option<&OsStr>| name.and_then(OsStr::to_str).map(str::to_owned);
         let name = if absolute.is_file() { absolute.file_stem() } else { absolute.file_name() };
@@ -78,8 +88,9 @@ impl ModelFiles {
             Some(file) => file.parent().unwrap_or(Path::new("")).to_path_buf(),
             None => path.to_path_buf(),
         };
+        let torchscript = module.and_then(|module| text(module.file_name()));
         let (name, entries) = (text(name), BTreeMap::new());
-        let mut files = Self { directory, entries, name, id: None, gguf: None };
+        let mut files = Self { directory, entries, name, id: None, gguf: None, torchscript };
         if let Some(name) = gguf.and_then(|file| text(file.file_name())) {
             let content = files.read(&name, WEIGHTS_LIMIT)?;
             let parsed = Gguf::parse(content).map_err(|reason| files.malformed(&name, &reason))?;
@@ -101,6 +112,11 @@ impl ModelFiles {
     /// The GGUF file, if the model is one.
     pub(crate) fn gguf(&self) -> Option<&Gguf> {
         self.gguf.as_ref()
+    }
+
+    /// The name of the TorchScript module, if the model is one.
+    pub(crate) fn torchscript(&self) -> Option<&str> {
+        self.torchscript.as_deref()
     }
 
     /// Serves the model under `id` instead of the name of its directory or file.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::error::LoadError;
 use super::files::{ModelFiles, gguf_file};
+use super::torchscript::torchscript_file;
 
 /// What a model is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +26,12 @@ struct Config {
 }
 
 /// Reads the `architectures` of `config.json`: encoders of the BERT type embed, all else writes, as
-/// does every GGUF file that is served.
+/// do every GGUF file and every TorchScript module that are served.
 ///
 /// # Errors
 /// [`LoadError`] if there is no readable `config.json`.
 pub fn kind(directory: &Path) -> Result<ModelKind, LoadError> {
-    if gguf_file(directory)?.is_some() {
+    if torchscript_file(directory).is_some() || gguf_file(directory)?.is_some() {
         return Ok(ModelKind::Chat);
     }
     let config: Config = ModelFiles::open(directory)?.json("config.json")?;

@@ -7,5 +7,6 @@ pub(crate) mod format;
 pub(crate) mod gguf;
 mod kind;
 pub(crate) mod revision;
+pub(crate) mod torchscript;
 
 pub use self::kind::{ModelKind, kind};

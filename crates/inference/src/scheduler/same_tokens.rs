@@ -11,10 +11,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Next, Scheduler};
-use crate::candle_engine::{CandleEngine, EngineOptions};
+use crate::candle_engine::CandleEngine;
 use crate::engine::{Chunk, Decode, Engine, Prefill, SequenceId, Tap};
 use crate::gauges::{Gauges, Totals};
 use crate::load::files::ModelFiles;
+use crate::options::EngineOptions;
 use crate::request::{FinishReason, GenerateEvent, Sampling};
 use crate::sampler::{History, sample};
 use crate::sequence::{Beginning, Job, Reply};
@@ -29,7 +30,7 @@ fn directory() -> std::path::PathBuf {
 
 fn engine(blocks: u64) -> CandleEngine {
     let kv_cache_bytes = Some(blocks * BLOCK_BYTES);
-    let options = EngineOptions { threads: Some(1), slots: 64, kv_cache_bytes };
+    let options = EngineOptions { threads: Some(1), kv_cache_bytes, ..EngineOptions::new(64) };
     CandleEngine::load(&directory(), options).unwrap()
 }
 

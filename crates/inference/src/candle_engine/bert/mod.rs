@@ -163,6 +163,7 @@ fn needs(config: &Config, expected: &Expected, files: &ModelFiles) -> Needs {
         loading: files.largest_weights(),
         activations: bytes(PASS_TOKENS.saturating_mul(row)),
         full_cache: 0,
+        usual_cache: 0,
         least_cache: 0,
     }
 }
