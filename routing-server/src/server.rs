@@ -35,6 +35,9 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const STAKE_PERIOD: Duration = Duration::from_secs(30);
 /// Between two looks at what is usual among nodes.
 const REFRESH_PERIOD: Duration = Duration::from_secs(1);
+/// The index of a fleet of this size is brought up to date every second time, one of twice the size every
+/// third time, and so on.
+const NODES_PER_REFRESH: usize = 1_000;
 
 /// Runs a routing server on `listener` until `shutdown`, then drains.
 ///
@@ -267,8 +270,13 @@ async fn join_writer(writing: JoinHandle<()>) {
 /// Keeps the index of nodes fresh, beside the requests that read it.
 async fn refresh_fleet(app: Arc<App>, stop: CancellationToken) {
     let mut period = tokio::time::interval(REFRESH_PERIOD);
+    let mut ticks = 0_usize;
     while stop.run_until_cancelled(period.tick()).await.is_some() {
-        app.nodes.fleet.refresh(Instant::now());
+        // What is usual among many moves slowly, and every node costs a look.
+        if ticks.is_multiple_of(1 + app.nodes.len() / NODES_PER_REFRESH) {
+            app.nodes.fleet.refresh(Instant::now());
+        }
+        ticks = ticks.wrapping_add(1);
         app.nodes.lines.wake_all();
     }
 }

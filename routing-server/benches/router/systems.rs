@@ -57,10 +57,10 @@ impl Peer {
         let words = match self {
             Self::Nginx => nginx_words((folder, patience), address, engines)?,
             Self::SglangRouter => {
-                python_words(("sglang_router.launch_router", patience), address, engines)
+                python_words(("sglang_router.launch_router", patience), address, engines)?
             }
             Self::VllmRouter => {
-                python_words(("vllm_router.launch_router", patience), address, engines)
+                python_words(("vllm_router.launch_router", patience), address, engines)?
             }
         };
         let mut process = Process::start(program, &words)?;
@@ -115,10 +115,12 @@ fn python_words(
     (module, patience): (&str, Option<u32>),
     address: SocketAddr,
     engines: &[SocketAddr],
-) -> Vec<String> {
+) -> Result<Vec<String>> {
     let mut words: Vec<String> =
         ["-m", module, "--host", "127.0.0.1", "--port"].map(Into::into).into();
     words.push(address.port().to_string());
+    // Their default is fixed, and one of them may be running already.
+    words.extend(["--prometheus-port".into(), free_address()?.port().to_string()]);
     words.extend(
         ["--policy", "round_robin", "--log-level", "error", "--worker-urls"].map(Into::into),
     );
@@ -126,5 +128,5 @@ fn python_words(
         words.extend(["--request-timeout-secs".into(), seconds.to_string()]);
     }
     words.extend(engines.iter().map(|engine| format!("http://{engine}")));
-    words
+    Ok(words)
 }

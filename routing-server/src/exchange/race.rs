@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{app::App, metrics::Metrics};
 use cactus_dispatch::Outcome;
-use cactus_protocol::{Fault, TaskEvent};
+use cactus_protocol::{Fault, TaskEvent, frame::Feature};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -64,7 +64,9 @@ impl Exchange {
     /// The answer has paused for much longer than its rhythm: another node is asked for the rest.
     pub(super) async fn overtake(&mut self, paused: Attempt) -> Attempt {
         self.note_silence(&paused);
-        if !self.can_resume() || !self.may_ask_another(&paused, Late::Much) {
+        // Its like are the ones who would go on.
+        let resumable = paused.assigned.offer.features.contains(&Feature::Resume);
+        if !resumable || !self.can_resume() || !self.may_ask_another(&paused, Late::Much) {
             return paused;
         }
         self.ask_for_the_rest(&paused);

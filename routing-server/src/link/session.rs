@@ -213,7 +213,7 @@ impl Link {
         (queue, tasks): (&mut mpsc::Receiver<Command>, &mut Tasks),
     ) -> LinkEnd {
         let gone_after = Duration::from_secs(u64::from(HEARTBEAT_SECONDS * GONE_AFTER_MISSED));
-        let mut clock = tokio::time::interval(Duration::from_secs(1));
+        let mut clock = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS.into()));
         let stop = self.app.links_stop.clone();
         loop {
             let step = tokio::select! {
