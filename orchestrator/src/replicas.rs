@@ -130,11 +130,15 @@ mod tests {
     fn requests_spread_by_room_and_then_by_queue() {
         let replicas = Replicas { first: counter(512, 2), others: vec![counter(256, 4)] };
         assert_eq!((replicas.context_length(), replicas.current_load().free_slots), (256, 6));
-        for _ in 0..10 {
-            let request = GenerateRequest::new(Prompt::Text("hello".to_owned()));
-            replicas.generate(request, CancellationToken::new()).unwrap();
-        }
-        let counts = replicas.all().map(|model| model.current_load().queued);
-        assert_eq!(counts.collect::<Vec<_>>(), [4, 6]);
+        let queued_after = |requests: usize| {
+            for _ in 0..requests {
+                let request = GenerateRequest::new(Prompt::Text("hello".to_owned()));
+                replicas.generate(request, CancellationToken::new()).unwrap();
+            }
+            let counts = replicas.all().map(|model| model.current_load().queued);
+            counts.collect::<Vec<_>>()
+        };
+        assert_eq!(queued_after(6), [2, 4], "as much as each has room for");
+        assert_eq!(queued_after(2), [4, 4], "the shorter queue");
     }
 }
