@@ -4,6 +4,7 @@
 use crate::router_url::RouterUrl;
 use cactus_inference::DeviceChoice;
 use cactus_protocol::{Address, Octas};
+use cactus_telemetry::TraceArgs;
 use clap::{Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use std::{fmt::Display, path::PathBuf, str::FromStr};
@@ -67,6 +68,9 @@ pub struct RunArgs {
     /// Which logs to print, for example info or cactus_orchestrator=debug
     #[arg(long, default_value = "info", value_name = "FILTER", env = "CACTUS_ORCHESTRATOR_LOG")]
     pub log: String,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
     /// Everything that a file may say too.
     #[command(flatten)]
     pub settings: Settings,

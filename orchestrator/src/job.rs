@@ -10,15 +10,29 @@ use cactus_protocol::{
     FinishReason, NodeFrame, TaskId,
     frame::{Done, Failure},
 };
+use std::mem;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep_until},
 };
+use tracing::{Span, field};
 
 /// A task that the model has.
 pub(crate) struct Job {
     assignment: Assignment,
     events: mpsc::Receiver<GenerateEvent>,
+    engine: Span,
+}
+
+/// The span of the model's own work on a task, from its queue to its last token.
+pub(crate) fn engine_span(model: &str) -> Span {
+    tracing::info_span!(
+        "engine",
+        model,
+        prompt_tokens = field::Empty,
+        output_tokens = field::Empty,
+        ttft_ms = field::Empty,
+    )
 }
 
 /// How the model ended.
@@ -35,11 +49,17 @@ struct Progress {
     first_token: Option<Instant>,
     last_token: Instant,
     completion: Option<Completion>,
+    /// Ends with the model's work.
+    engine: Span,
 }
 
 impl Job {
-    pub(crate) fn new(assignment: Assignment, events: mpsc::Receiver<GenerateEvent>) -> Self {
-        Self { assignment, events }
+    pub(crate) fn new(
+        assignment: Assignment,
+        events: mpsc::Receiver<GenerateEvent>,
+        engine: Span,
+    ) -> Self {
+        Self { assignment, events, engine }
     }
 
     /// Runs to the end; the last frame is `Done` or `Failed`.
@@ -55,7 +75,9 @@ impl Job {
     async fn stream(&mut self, outlet: &mut Outlet) -> Result<Progress, Fault> {
         let deadline = sleep_until(self.assignment.deadline());
         tokio::pin!(deadline);
-        let mut progress = Progress::new(self.assignment.task.task_id, self.assignment.started);
+        let engine = mem::replace(&mut self.engine, Span::none());
+        let (task_id, started) = (self.assignment.task.task_id, self.assignment.started);
+        let mut progress = Progress::new(task_id, started, engine);
         let mut sent = 0u64;
         while !progress.is_delivered() {
             let may_send = sent < *outlet.granted.borrow();
@@ -121,13 +143,14 @@ fn seal(assignment: Assignment, progress: Progress) -> Result<Done, Fault> {
 }
 
 impl Progress {
-    fn new(task_id: TaskId, started: Instant) -> Self {
+    fn new(task_id: TaskId, started: Instant, engine: Span) -> Self {
         Self {
             output: Output::new(task_id),
             prompt_tokens: None,
             first_token: None,
             last_token: started,
             completion: None,
+            engine,
         }
     }
 
@@ -145,7 +168,13 @@ impl Progress {
                 self.first_token.get_or_insert(self.last_token);
                 self.output.push(&text, &token_ids, logprobs);
             }
-            Some(GenerateEvent::Finished { reason, prompt_tokens, output_tokens, .. }) => {
+            Some(GenerateEvent::Finished {
+                reason, prompt_tokens, output_tokens, ttft, ..
+            }) => {
+                let engine = mem::replace(&mut self.engine, Span::none());
+                engine.record("prompt_tokens", prompt_tokens);
+                engine.record("output_tokens", output_tokens);
+                engine.record("ttft_ms", u64::try_from(ttft.as_millis()).unwrap_or(u64::MAX));
                 let reason = match reason {
                     EngineFinish::Stop => FinishReason::Stop,
                     EngineFinish::Length => FinishReason::Length,

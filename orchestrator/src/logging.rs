@@ -1,25 +1,27 @@
-//! Where logs go: standard error, as text or JSON. Standard output is for answers only.
+//! Where logs go: standard error, as text or JSON. Standard output is for answers only. Traces go to
+//! a collector, if one is named.
 
 use crate::args::{LogFormat, RunArgs};
 use anyhow::Context;
+use cactus_telemetry::Traces;
 use std::io::{IsTerminal, stderr};
 use tracing_subscriber::EnvFilter;
 
-/// Starts printing logs; once per process.
+/// Starts printing logs and sending traces; once per process, on its runtime.
 ///
 /// # Errors
-/// When the filter is malformed or logs are printed already.
-pub fn start_logging(args: &RunArgs) -> anyhow::Result<()> {
+/// When a value is malformed or logs are printed already.
+pub fn start_logging(args: &RunArgs) -> anyhow::Result<Traces> {
     let filter = EnvFilter::try_new(&args.log).context("--log")?;
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(stderr)
-        .with_ansi(stderr().is_terminal());
-    let started = match args.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("cannot print logs: {error}"))
+    let traces = args.traces.resolve("cactus-orchestrator")?;
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    Ok(match args.log_format {
+        LogFormat::Text => cactus_telemetry::start(lines, filter, traces)?,
+        LogFormat::Json => {
+            cactus_telemetry::start(lines.json().flatten_event(true), filter, traces)?
+        }
+    })
 }
 
 /// A peer's words for the log: one line of bounded length that steers no terminal.

@@ -30,10 +30,11 @@ async fn main() -> ExitCode {
 }
 
 async fn serve(args: RunArgs) -> anyhow::Result<ExitCode> {
-    start_logging(&args)?;
+    let traces = start_logging(&args)?;
     let config = Config::resolve(args)?;
-    run(config, stop_signal()?).await?;
-    Ok(ExitCode::SUCCESS)
+    let ended = run(config, stop_signal()?).await;
+    traces.close().await;
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 async fn answer(args: cactus_orchestrator::GenerateArgs) -> anyhow::Result<ExitCode> {

@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::{
     protocol::{CloseFrame, frame::coding::CloseCode},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 /// Frames that tasks may have queued for the socket; more of them wait in their tasks.
 const QUEUED_FRAMES: usize = 256;
@@ -191,7 +192,11 @@ impl Reader {
             return Err(Violation::DuplicateTask(task_id).into());
         }
         let cancel = CancellationToken::new();
-        let job = match self.worker.admit(self.server, task, cancel.clone()) {
+        let span =
+            tracing::info_span!("task", otel.kind = "server", %task_id, server = %self.server);
+        cactus_telemetry::go_on(&span, task.trace);
+        let admitted = span.in_scope(|| self.worker.admit(self.server, task, cancel.clone()));
+        let job = match admitted {
             Ok(job) => job,
             Err(rejection) => {
                 tracing::info!(%task_id, %rejection, "task refused");
@@ -202,7 +207,7 @@ impl Reader {
         };
         let (granted, credit) = watch::channel(u64::from(credits));
         let outlet = Outlet { frames: self.frames.clone(), granted: credit };
-        let runner = self.running.spawn(job.run(outlet)).id();
+        let runner = self.running.spawn(job.run(outlet).instrument(span)).id();
         let handle = Handle { runner, cancel, granted };
         self.tasks.insert(task_id, handle);
         Ok(())

@@ -89,6 +89,7 @@ mod tests {
             price: Price::default(),
             credits: 1,
             cache_scope,
+            trace: None,
         };
         engine_request(SERVER, &task, &request)
     }

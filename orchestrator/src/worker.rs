@@ -4,7 +4,7 @@
 use crate::{
     assignment::{Assignment, Outlet, unix_milliseconds},
     embed_job::EmbedJob,
-    job::Job,
+    job::{self, Job},
     shelf::{ServedModel, Shelf},
     task_book::TaskBook,
     text_model::TextModel,
@@ -265,9 +265,10 @@ fn start(assignment: Assignment, servable: Servable) -> Result<Running, Rejectio
     match (servable, &assignment.task.work) {
         (Servable::Chat(model), Work::Chat(request)) => {
             let request = engine_request(assignment.server, &assignment.task, request);
-            let events = model.generate(request, assignment.cancel.clone());
-            let events = events.map_err(|_| Rejection::Overloaded)?;
-            Ok(Running::Chat(Job::new(assignment, events)))
+            let engine = job::engine_span(model.id());
+            let generate = || model.generate(request, assignment.cancel.clone());
+            let events = engine.in_scope(generate).map_err(|_| Rejection::Overloaded)?;
+            Ok(Running::Chat(Job::new(assignment, events, engine)))
         }
         (Servable::Embed(model), Work::Embed(request)) => {
             let inputs = request.inputs.clone();

@@ -3,6 +3,7 @@
 
 use cactus_dispatch::Weights;
 use cactus_protocol::{Address, Hash};
+use cactus_telemetry::TraceArgs;
 use clap::Parser;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
@@ -67,6 +68,9 @@ pub struct Args {
     /// Log as JSON lines.
     #[arg(long, env = "CACTUS_ROUTER_LOG_JSON")]
     pub log_json: bool,
+    /// Where traces go.
+    #[command(flatten)]
+    pub traces: TraceArgs,
 }
 
 /// Text that may hold a password: no log shows it.

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use cactus_routing_server::{Args, Config, run};
+use cactus_telemetry::{TraceArgs, Traces};
 use clap::Parser;
 use std::{net::TcpListener, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,12 +16,17 @@ const STOPPED_TWICE: i32 = 130;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    start_log(args.log_json);
+    let traces = match start_log(args.log_json, &args.traces) {
+        Ok(traces) => traces,
+        Err(error) => return report(&error, WRONG_USAGE),
+    };
     let config = match Config::resolve(args) {
         Ok(config) => config,
         Err(error) => return report(&error, WRONG_USAGE),
     };
-    match serve(config).await {
+    let served = serve(config).await;
+    traces.close().await;
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => report(&error, FAILED),
     }
@@ -59,12 +65,13 @@ fn stop_signal() -> Result<CancellationToken> {
     Ok(stop)
 }
 
-fn start_log(json: bool) {
+fn start_log(json: bool, traces: &TraceArgs) -> Result<Traces> {
+    let traces = traces.resolve("cactus-router")?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if json {
-        log.json().init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    Ok(if json {
+        cactus_telemetry::start(lines.json(), filter, traces)?
     } else {
-        log.init();
-    }
+        cactus_telemetry::start(lines, filter, traces)?
+    })
 }

@@ -11,6 +11,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cactus-ledger", &["cactus-protocol", "cactus-database"]),
     ("cactus-inference", &["cactus-protocol"]),
     ("cactus-verification", &["cactus-protocol"]),
+    ("cactus-telemetry", &["cactus-protocol"]),
     ("cactus-dispatch", &["cactus-protocol"]),
     ("cactus-localnet", &["cactus-move-vm"]),
     ("cactus-truth", &["cactus-move-vm"]),
@@ -22,10 +23,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cactus-database",
             "cactus-dispatch",
             "cactus-ledger",
+            "cactus-telemetry",
             "cactus-verification",
         ],
     ),
-    ("cactus-orchestrator", &["cactus-protocol", "cactus-ledger", "cactus-inference"]),
+    (
+        "cactus-orchestrator",
+        &["cactus-protocol", "cactus-ledger", "cactus-telemetry", "cactus-inference"],
+    ),
     (
         "cactus-devnet",
         &[
@@ -45,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "cactus-ledger",
             "cactus-inference",
             "cactus-localnet",
+            "cactus-telemetry",
             "cactus-devnet",
         ],
     ),
@@ -55,6 +61,9 @@ const CONFINED: &[(&str, &[&str])] = &[
     // xtask publishes packages, which no daemon ever does: calls that the ledger need not know.
     ("aptos-sdk", &["cactus-ledger", "xtask"]),
     ("candle-", &["cactus-inference"]),
+    ("opentelemetry", &["cactus-telemetry"]),
+    ("opentelemetry-", &["cactus-telemetry"]),
+    ("tracing-opentelemetry", &["cactus-telemetry"]),
     ("tch", &["cactus-inference"]),
     ("actix-", &["cactus-routing-server", "cactus-localnet"]),
 ];

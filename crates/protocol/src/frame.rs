@@ -18,12 +18,13 @@ use crate::{
     id::{Address, TaskId},
     key::PublicKey,
     signed::{Canonical, Signed},
+    trace_context::TraceContext,
     work::Work,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version of this file. An unknown version is refused with a clear reason.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 /// The longest frame that is read, in bytes.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 /// How often a node reports, in seconds.
@@ -215,6 +216,8 @@ pub struct Task {
     /// The same for all tasks of one payer. A node shares what it keeps of prompts (its prefix
     /// cache) between tasks of one scope only, so that no payer learns what another asked.
     pub cache_scope: u64,
+    /// The trace that the request belongs to, for a node that records its part.
+    pub trace: Option<TraceContext>,
 }
 
 /// The bytes of a frame.

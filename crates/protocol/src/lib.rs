@@ -15,6 +15,7 @@ pub mod key;
 pub mod receipt;
 pub mod signed;
 pub mod task;
+pub mod trace_context;
 pub mod work;
 
 pub use advert::{Feature, ModelKind};
@@ -30,4 +31,5 @@ pub use key::{PublicKey, SecretKey, Signature};
 pub use receipt::Receipt;
 pub use signed::{BadSignature, Canonical, Scope, Signed, Verified};
 pub use task::{Fault, TaskEvent, TaskState};
+pub use trace_context::{BadTraceContext, TraceContext};
 pub use work::{EmbedRequest, OutOfBounds, Work};

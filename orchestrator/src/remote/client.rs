@@ -6,6 +6,7 @@ use super::{
     chunk::{self, BadChunk, Piece},
     events::{Events, TooLong},
 };
+use cactus_protocol::TraceContext;
 use reqwest::{
     Method, RequestBuilder, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
@@ -15,6 +16,8 @@ use serde_json::Value;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// Where an engine such as vLLM looks for the trace to go on with.
+const TRACE_PARENT: &str = "traceparent";
 /// The longest answer that is no stream, in bytes.
 const MAX_BODY_BYTES: usize = 4 << 20;
 
@@ -134,9 +137,13 @@ impl Client {
         &self,
         endpoint: Endpoint,
         body: &Value,
+        trace: Option<TraceContext>,
     ) -> Result<Answer, EngineFault> {
         let limit = self.limits.first_token;
-        let request = self.request(Method::POST, endpoint.path()).json(body);
+        let mut request = self.request(Method::POST, endpoint.path()).json(body);
+        if let Some(trace) = trace {
+            request = request.header(TRACE_PARENT, trace.to_string());
+        }
         let response = timeout(limit, self.send(request)).await;
         let response =
             response.unwrap_or(Err(EngineFault::TimedOut { step: "take the request", limit }))?;

@@ -14,7 +14,7 @@ pub use client::{EngineFault, RemoteLimits};
 use crate::text_model::TextModel;
 use body::{Endpoint, body};
 use cactus_inference::{GenerateError, GenerateEvent, GenerateRequest, Load, Overloaded};
-use cactus_protocol::{Feature, Hash};
+use cactus_protocol::{Feature, Hash, TraceContext};
 use client::Client;
 use probe::Abilities;
 use reqwest::header::HeaderValue;
@@ -28,6 +28,7 @@ use std::{
 use tally::{Tally, Terms};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 /// Events that may wait for the task; it takes them as they come.
 const CAPACITY: usize = 64;
@@ -218,6 +219,7 @@ impl TextModel for RemoteModel {
             events,
             available: Arc::clone(&self.available),
             submitted: Instant::now(),
+            trace: cactus_telemetry::context_of(&Span::current()),
         };
         tokio::spawn(async move {
             // Dropping the run closes the connection, and the engine stops.
@@ -254,6 +256,7 @@ struct Run {
     events: mpsc::Sender<GenerateEvent>,
     available: Arc<AtomicBool>,
     submitted: Instant,
+    trace: Option<TraceContext>,
 }
 
 /// The task no longer listens.
@@ -281,7 +284,7 @@ impl Run {
     }
 
     async fn pass_on(&mut self) -> Result<Result<GenerateEvent, Gone>, EngineFault> {
-        let mut answer = self.client.ask(self.endpoint, &self.body).await?;
+        let mut answer = self.client.ask(self.endpoint, &self.body, self.trace).await?;
         let mut ttft = None;
         let broken = |reason: tally::Contradiction| EngineFault::Broken(reason.to_string());
         while let Some(piece) = answer.next().await? {

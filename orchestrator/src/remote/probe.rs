@@ -132,7 +132,7 @@ async fn try_out(
     (request, switches): (GenerateRequest, Switches),
 ) -> Result<Trial, EngineFault> {
     let body = body(model, &request, switches);
-    let mut answer = client.ask(Endpoint::of(&request), &body).await?;
+    let mut answer = client.ask(Endpoint::of(&request), &body, None).await?;
     let mut trial = Trial::default();
     while let Some(piece) = answer.next().await? {
         trial.text.push_str(&piece.text);

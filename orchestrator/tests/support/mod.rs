@@ -138,6 +138,7 @@ pub fn task(number: u8, script: &str) -> Task {
         price: PRICE,
         credits: 1000,
         cache_scope: 0,
+        trace: None,
     }
 }
 

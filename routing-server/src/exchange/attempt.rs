@@ -19,6 +19,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tracing::Span;
 
 /// How long a node that was told to stop may take to bill what it delivered.
 const STOP_LIMIT: Duration = Duration::from_secs(2);
@@ -48,6 +49,8 @@ pub struct Attempt {
     pub work: Arc<Work>,
     /// What comes back.
     pub subscription: Subscription,
+    /// Under which it is recorded.
+    pub span: Span,
     /// The first event, when somebody waited for it; `None` inside when the link closed.
     pub heard: Option<Option<LinkEvent>>,
     /// What came so far.

@@ -14,10 +14,11 @@ use crate::{
     verify::Assigned,
 };
 use cactus_protocol::{
-    Address, Hash, TaskId, Work,
+    Address, Hash, TaskId, TraceContext, Work,
     frame::{INITIAL_CREDITS, Task},
 };
 use std::{sync::Arc, time::Instant};
+use tracing::field;
 
 /// How far the chain's clock may be behind this server's, in seconds.
 const CLOCK_MARGIN_SECONDS: u64 = 60;
@@ -74,7 +75,15 @@ impl Exchange {
             NotReserved::Refused(error) => NotSent::Refused(error),
         })?;
         let sent_at = Instant::now();
-        let subscription = link::submit(&choice.node, self.task(task_id, &choice));
+        let span = tracing::info_span!(
+            "attempt",
+            otel.kind = "client",
+            %task_id,
+            node_id = %choice.candidate.member.key,
+            outcome = field::Empty,
+        );
+        let trace = cactus_telemetry::context_of(&span).or(self.peer);
+        let subscription = link::submit(&choice.node, self.task(task_id, &choice, trace));
         let subscription = subscription.map_err(|busy| match busy {
             LinkBusy::Unavailable => NotSent::Busy,
             LinkBusy::TooLong(_) => NotSent::Refused(ApiError::TooLarge {
@@ -98,11 +107,12 @@ impl Exchange {
             progress: Progress::default(),
             choice,
             sent_at,
+            span,
             subscription,
         })
     }
 
-    fn task(&self, task_id: TaskId, choice: &Choice) -> Task {
+    fn task(&self, task_id: TaskId, choice: &Choice, trace: Option<TraceContext>) -> Task {
         Task {
             task_id,
             work: Work::clone(&self.work),
@@ -111,6 +121,7 @@ impl Exchange {
             price: choice.candidate.offer().price,
             credits: INITIAL_CREDITS,
             cache_scope: cache_scope(&self.order.order.client),
+            trace,
         }
     }
 

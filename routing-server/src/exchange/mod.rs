@@ -25,11 +25,14 @@ use crate::{
     openai::{Call, preferences::Preferences, response::Usage},
     settlement::Closing,
     streams::Stream,
+    trace,
     verify::{self, Proof},
 };
 use attempt::{Attempt, Ended, Followed, Times};
 use cactus_dispatch::{Needs, Outcome, Timing};
-use cactus_protocol::{FinishReason, SignedOrder, TaskEvent, TaskId, Work, frame, task};
+use cactus_protocol::{
+    FinishReason, SignedOrder, TaskEvent, TaskId, TraceContext, Work, frame, task,
+};
 use delivery::Delivery;
 use failure::Failure;
 use plan::{Candidates, Choice};
@@ -64,6 +67,8 @@ struct Exchange {
     line: Option<Line>,
     /// In line, while all nodes were busy.
     waited: Duration,
+    /// The client's place in a trace, which goes on to nodes where nothing is recorded here.
+    peer: Option<TraceContext>,
     _stream: Stream,
 }
 
@@ -117,12 +122,13 @@ pub async fn start_for(
         delivery,
         line,
         waited: Duration::ZERO,
+        peer: trace::peer(),
         _stream: stream,
     };
-    let first = exchange.launch_in_turn().await?;
+    let span = tracing::info_span!("exchange", model = exchange.work.model());
+    let first = exchange.launch_in_turn().instrument(span.clone()).await?;
     let added = received_at.elapsed().saturating_sub(exchange.waited);
     app.metrics.added_latency.observe(added.as_secs_f64());
-    let span = tracing::info_span!("exchange", model = exchange.work.model());
     // On the thread of its own request: a hop to another one costs more than all of the choosing.
     app.exchanges.spawn(exchange.run(first).instrument(span));
     Ok(replies)
@@ -135,7 +141,7 @@ impl Exchange {
         let mut attempt = first;
         let outcome = loop {
             attempt = self.race(attempt).await;
-            let span = span_of(&attempt);
+            let span = attempt.span.clone();
             let ended = match attempt.follow(&app, &mut self.delivery).instrument(span).await {
                 Followed::Ended(ended) => *ended,
                 Followed::Paused => {
@@ -143,7 +149,7 @@ impl Exchange {
                     continue;
                 }
             };
-            let span = span_of(&attempt);
+            let span = attempt.span.clone();
             let failure = match self.judge(&attempt, ended).instrument(span).await {
                 Ok(()) => break "verified",
                 Err(failure) => failure,
@@ -287,14 +293,6 @@ impl Exchange {
     }
 }
 
-fn span_of(attempt: &Attempt) -> tracing::Span {
-    tracing::info_span!(
-        "attempt",
-        task_id = %attempt.assigned.task_id,
-        node_id = %attempt.assigned.node,
-    )
-}
-
 /// What another node delivered before is output, though this one had to read it.
 fn usage(attempt: &Attempt, billed: &task::Delivery) -> Usage {
     let resumed = attempt.resumed();
@@ -335,11 +333,13 @@ fn record_success(app: &App, attempt: &Attempt, (times, proof): (Times, &Proof))
     }
     app.metrics.output_tokens.inc_by(output_tokens.into());
     Metrics::count(&app.metrics.attempts, "verified");
+    attempt.span.record("outcome", "verified");
     tracing::info!(output_tokens, ttft_ms = milliseconds(ttft), "answer verified");
 }
 
 fn record_failure(app: &App, attempt: &Attempt, failure: &Failure) {
     Metrics::count(&app.metrics.attempts, failure.label());
+    attempt.span.record("outcome", failure.label());
     tracing::warn!(%failure, "attempt failed");
     if !failure.counts_against_node() {
         return;

@@ -5,6 +5,7 @@ use crate::{
     key::SecretKey,
     receipt::Receipt,
     signed::Scope,
+    trace_context::TraceContext,
     work::EmbedRequest,
 };
 use proptest::{collection::vec, option, prelude::*, sample::Index};
@@ -73,8 +74,11 @@ fn task() -> impl Strategy<Value = Task> {
     let embed = (text(), vec(text(), 0..4))
         .prop_map(|(model, inputs)| Work::Embed(EmbedRequest { model, inputs }));
     let work = prop_oneof![chat().prop_map(Work::Chat), embed];
-    (work, any::<u32>(), any::<u8>(), any::<u64>()).prop_map(
-        |(work, deadline_ms, priority, cache_scope)| Task {
+    let trace = option::of((any::<[u8; 16]>(), any::<[u8; 8]>(), any::<bool>()).prop_map(
+        |(trace_id, span_id, is_sampled)| TraceContext { trace_id, span_id, is_sampled },
+    ));
+    (work, any::<u32>(), any::<u8>(), any::<u64>(), trace).prop_map(
+        |(work, deadline_ms, priority, cache_scope, trace)| Task {
             task_id: TASK,
             work,
             deadline_ms,
@@ -82,6 +86,7 @@ fn task() -> impl Strategy<Value = Task> {
             price: Price::default(),
             credits: INITIAL_CREDITS,
             cache_scope,
+            trace,
         },
     )
 }
