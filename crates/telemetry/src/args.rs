@@ -50,11 +50,12 @@ impl TraceArgs {
             return Ok(None);
         };
         let wrong = || BadTraceArgs::Endpoint(base.to_owned());
-        let endpoint = format!("{}/v1/traces", base.trim_end_matches('/'));
-        let endpoint: reqwest::Url = endpoint.parse().map_err(|_| wrong())?;
-        if !matches!(endpoint.scheme(), "http" | "https") || !endpoint.has_host() {
+        let url: reqwest::Url = base.parse().map_err(|_| wrong())?;
+        if !matches!(url.scheme(), "http" | "https") || url.query().is_some() {
             return Err(wrong());
         }
+        let endpoint = format!("{}/v1/traces", base.trim_end_matches('/'));
+        let endpoint = endpoint.parse().map_err(|_| wrong())?;
         let share = self.trace_share.unwrap_or(1.0);
         if !(0.0..=1.0).contains(&share) {
             return Err(BadTraceArgs::Share(share.to_string()));
@@ -91,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_by_the_flags_name() {
-        for base in ["collector", "ftp://c", "http://"] {
+        for base in ["collector", "ftp://c", "http://", "http://c?x"] {
             let refused = args(base, None).resolve("x").unwrap_err().to_string();
             assert!(refused.contains("--otlp-endpoint"), "{refused}");
         }

@@ -70,7 +70,9 @@ where
         .with(lines.with_filter(filter))
         .with(layer(&provider).with_filter(ours))
         .try_init()?;
-    tracing::info!(collector = %config.endpoint, share = config.share, "traces are sent");
+    // Without the path and what may be secret in an address.
+    let collector = config.endpoint.host_str().unwrap_or_default();
+    tracing::info!(collector, share = config.share, "traces are sent");
     Ok(Traces(Some(provider)))
 }
 
