@@ -4,11 +4,13 @@
 
 use crate::{
     chain::{Chain, ChainError, Execution, Head, Lookup, Refusal, RefusalKind},
+    event::ChainEvent,
     view::{TaskInfo, TaskStage},
 };
 use aptos_sdk::transaction::{EntryFunction, SignedTransaction, TransactionPayload};
 use cactus_protocol::{Address, Octas, TaskId};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     future::pending,
@@ -53,6 +55,8 @@ pub(crate) struct State {
     pub(crate) transfers: Vec<(Address, u64)>,
     /// Every `complete_task` and `fail_task` that took effect.
     pub(crate) closed: Vec<TaskId>,
+    /// Payments of several tasks in one transaction run out of gas.
+    pub(crate) spoils_batches: bool,
     /// The functions that executed, aborted ones included.
     pub(crate) executed: Vec<String>,
     pub(crate) most_waiting: usize,
@@ -87,6 +91,7 @@ impl Scripted {
             tasks: HashMap::new(),
             transfers: Vec::new(),
             closed: Vec::new(),
+            spoils_batches: false,
             executed: Vec::new(),
             most_waiting: 0,
             instant: false,
@@ -219,13 +224,11 @@ impl State {
                 panic!("not an entry function");
             };
             let result = self.execute(call, &transaction);
-            let execution = Execution {
-                version,
-                success: result.is_ok(),
-                vm_status: result.err().unwrap_or_else(|| "Executed successfully".into()),
-                gas: Octas(500),
-                events: Vec::new(),
+            let (success, vm_status, events) = match result {
+                Ok(events) => (true, "Executed successfully".to_owned(), events),
+                Err(status) => (false, status, Vec::new()),
             };
+            let execution = Execution { version, success, vm_status, gas: Octas(500), events };
             self.committed.insert(transaction.hash().unwrap().to_hex(), execution);
         }
     }
@@ -234,7 +237,7 @@ impl State {
         &mut self,
         call: &EntryFunction,
         transaction: &SignedTransaction,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<ChainEvent>, String> {
         self.executed.push(call.function.clone());
         let address = |i: usize| Address(call.args[i].as_slice().try_into().unwrap());
         let task_id = |i: usize| TaskId(call.args[i][1..].try_into().unwrap());
@@ -243,7 +246,7 @@ impl State {
         match call.function.as_str() {
             "transfer" => {
                 self.transfers.push((address(0), number(1)));
-                Ok(())
+                Ok(Vec::new())
             }
             "create_task" => {
                 let info = TaskInfo {
@@ -254,12 +257,44 @@ impl State {
                     deadline_seconds: number(13),
                     ..TaskInfo::UNKNOWN
                 };
-                self.create(task_id(7), info)
+                self.create(task_id(7), info).map(|()| Vec::new())
             }
-            "complete_task" => self.close(task_id(1), TaskStage::Settled),
-            "fail_task" => self.close(task_id(1), TaskStage::Refunded),
+            "complete_task" => self.close(task_id(1), TaskStage::Settled).map(|()| Vec::new()),
+            "fail_task" => self.close(task_id(1), TaskStage::Refunded).map(|()| Vec::new()),
+            "complete_tasks" if self.spoils_batches => Err("Out of gas".to_owned()),
+            "complete_tasks" => {
+                let clients: Vec<[u8; 32]> = aptos_bcs::from_bytes(&call.args[0]).unwrap();
+                let tasks: Vec<Vec<u8>> = aptos_bcs::from_bytes(&call.args[1]).unwrap();
+                let pay = |(client, task): (_, Vec<u8>)| {
+                    self.pay(Address(client), TaskId(task.try_into().unwrap()))
+                };
+                Ok(clients.into_iter().zip(tasks).map(pay).collect())
+            }
             other => panic!("the scripted chain knows no {other}"),
         }
+    }
+
+    /// One entry of a batch: paid, or passed over.
+    fn pay(&mut self, client: Address, task: TaskId) -> ChainEvent {
+        let reason = match self.tasks.get(&task).map(|info| info.stage) {
+            None => 1,
+            Some(TaskStage::Assigned) => 0,
+            Some(_) => 3,
+        };
+        let mut data =
+            json!({"client": client, "task_id": task, "server": client, "reason": reason});
+        let (module, name) = if self.close(task, TaskStage::Settled).is_ok() {
+            for amount in
+                ["orchestrator_octas", "server_fee_octas", "treasury_fee_octas", "refund_octas"]
+            {
+                data[amount] = json!("1");
+            }
+            data["orchestrator"] = json!(client);
+            ("settlement", "TaskSettled")
+        } else {
+            ("payment", "TaskSkipped")
+        };
+        ChainEvent { module: module.into(), name: name.into(), data }
     }
 
     fn create(&mut self, task: TaskId, info: TaskInfo) -> Result<(), String> {

@@ -117,5 +117,6 @@ async fn a_server_killed_anywhere_pays_everyone_exactly_once() {
         let places = Place::all().map(Death::At).chain([Death::Sigkill]);
         let missed: Vec<_> = places.filter(|at| !deaths.contains_key(at)).collect();
         assert!(missed.is_empty(), "nobody was killed at {missed:?}");
+        assert!(summary.shares_transactions(), "no payments shared a transaction");
     }
 }

@@ -45,12 +45,23 @@ pub struct Summary {
     decisions: u32,
     intents: usize,
     transactions: usize,
+    payments: usize,
+    /// Transactions that carried them.
+    paying: usize,
+}
+
+impl Summary {
+    /// Whether some payments went together.
+    pub fn shares_transactions(&self) -> bool {
+        self.paying < self.payments
+    }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { decisions, intents, transactions } = self;
-        write!(f, "{decisions} decisions, {intents} intents, {transactions} transactions")
+        let Self { decisions, intents, transactions, payments, paying } = self;
+        write!(f, "{decisions} decisions, {intents} intents, {transactions} transactions; ")?;
+        write!(f, "{payments} payments in {paying} of them")
     }
 }
 
@@ -67,6 +78,9 @@ pub async fn reach(world: &World, lanes: &[Lane], before: Vec<Balances>) -> Summ
         summary.decisions += outcomes.decisions;
         summary.intents += outcomes.of_intents.len();
         summary.transactions += sent.len();
+        let paying: Vec<_> = sent.iter().map(|one| paid(one).len()).filter(|n| *n > 0).collect();
+        summary.payments += paying.iter().sum::<usize>();
+        summary.paying += paying.len();
     }
     summary
 }
@@ -116,7 +130,8 @@ async fn outcomes(world: &World, lane: &Lane) -> Outcomes {
     Outcomes { decisions, of_intents }
 }
 
-/// Each intent is confirmed by a transaction of its own, and there are no others.
+/// Each intent is confirmed by a transaction of its own, or by one of several payments, and there
+/// are no others.
 fn check_outcomes(lane: &Lane, outcomes: &Outcomes, sent: &[Value]) {
     let on_chain: BTreeMap<&str, &Value> =
         sent.iter().map(|one| (one["hash"].as_str().unwrap(), one)).collect();
@@ -128,13 +143,29 @@ fn check_outcomes(lane: &Lane, outcomes: &Outcomes, sent: &[Value]) {
         let transaction = on_chain.get(hash.as_str());
         let transaction = transaction.unwrap_or_else(|| panic!("{id}: {hash} never happened"));
         assert_eq!(transaction["version"], version.to_string(), "{id}");
-        assert!(used.insert(hash.clone()), "{id} is confirmed by another intent's transaction");
+        let is_new = used.insert(hash.clone());
+        assert!(
+            is_new || paid(transaction).len() > 1,
+            "{id} is confirmed by another's transaction"
+        );
     }
     let extra: Vec<_> =
         sent.iter().filter(|one| !used.contains(one["hash"].as_str().unwrap())).collect();
     assert!(extra.is_empty(), "server {} also sent {extra:#?}", lane.number);
     let failed = sent.iter().find(|one| one["success"] != Value::Bool(true));
     assert!(failed.is_none(), "server {}: {failed:#?}", lane.number);
+}
+
+/// Tasks that a transaction pays for.
+fn paid(transaction: &Value) -> Vec<String> {
+    let payload = &transaction["payload"];
+    let function = payload["function"].as_str().unwrap().rsplit("::").next().unwrap();
+    let text = |task: &Value| task.as_str().unwrap().to_owned();
+    match function {
+        "complete_task" => vec![text(&payload["arguments"][1])],
+        "complete_tasks" => payload["arguments"][1].as_array().unwrap().iter().map(text).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The chain did what was decided, each once: by recipient and amount, by task and call.
@@ -150,7 +181,10 @@ fn check_effects(lane: &Lane, outcomes: &Outcomes, sent: &[Value]) {
             _ => (function, task(1), String::new()),
         }
     };
-    let mut happened: Vec<_> = sent.iter().map(effect).collect();
+    let payment = |task: String| ("complete_task".to_owned(), task, String::new());
+    let (paying, others): (Vec<_>, Vec<_>) = sent.iter().partition(|one| !paid(one).is_empty());
+    let payments = paying.into_iter().flat_map(paid).map(payment);
+    let mut happened: Vec<_> = payments.chain(others.into_iter().map(effect)).collect();
     let mut wanted = Vec::new();
     for number in 0..outcomes.decisions {
         if number.is_multiple_of(2) {

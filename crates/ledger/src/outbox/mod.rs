@@ -10,9 +10,12 @@
 //! ```
 //!
 //! Calls about one task happen in the order in which they were enqueued, each after the one
-//! before it is final; all others are in flight together. One worker per account and database.
+//! before it is final; all others are in flight together. Payments that are ready together share a
+//! transaction and each gets its own word of the contract. One worker per account and database.
 
+mod batch;
 mod decide;
+mod judge;
 mod pacing;
 mod probe;
 mod store;

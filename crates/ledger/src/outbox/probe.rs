@@ -15,8 +15,10 @@ pub enum Point {
     BeforeSubmitting,
     /// The node has answered, or not; nothing is stored about it.
     AfterSubmitting,
-    /// The chain has decided an intent; that is not stored.
+    /// The chain has decided the intents of a transaction; that is not stored.
     BeforeSettling,
+    /// Between two rows of the one database transaction that stores what it decided.
+    WhileSettling,
     /// The decision is stored; no subscriber knows it.
     AfterSettling,
     /// A transaction can never happen any more; it is still stored.
@@ -27,13 +29,14 @@ pub enum Point {
 
 impl Point {
     /// Every point.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::BeforeStoring,
         Self::WhileStoring,
         Self::AfterStoring,
         Self::BeforeSubmitting,
         Self::AfterSubmitting,
         Self::BeforeSettling,
+        Self::WhileSettling,
         Self::AfterSettling,
         Self::BeforeReleasing,
         Self::AfterReleasing,

@@ -17,16 +17,29 @@ static INSERT: ManyRows = ManyRows::new(
     "ON CONFLICT (id) DO NOTHING",
 );
 
-/// An intent that is signed and perhaps sent.
+/// A transaction that is signed and perhaps sent, and the intents that it carries.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
-    pub(crate) id: IntentId,
-    pub(crate) call: Call,
+    pub(crate) intents: Vec<Carried>,
     pub(crate) hash: String,
     pub(crate) transaction: SignedTransaction,
     pub(crate) sequence_number: u64,
     pub(crate) expires_seconds: u64,
+}
+
+/// An intent within a transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Carried {
+    pub(crate) id: IntentId,
+    pub(crate) call: Call,
     pub(crate) attempts: u64,
+}
+
+impl Stored {
+    /// For logs: the first of its intents.
+    pub(crate) fn name(&self) -> &str {
+        self.intents.first().map_or("nothing", |intent| intent.id.as_str())
+    }
 }
 
 /// An intent that may be signed now.
@@ -91,28 +104,36 @@ pub(crate) async fn backlog(pool: &AnyPool) -> Result<Backlog, sqlx::Error> {
     Ok(Backlog { pending: number(&row, "pending")?, submitted: number(&row, "submitted")? })
 }
 
-/// Everything signed whose end is not known, in the order of sequence numbers.
+/// Everything signed whose end is not known, in the order of sequence numbers. Intents that share a
+/// transaction share its hash; the oldest of them holds its bytes.
 pub(crate) async fn submitted(pool: &AnyPool) -> Result<Vec<Stored>, sqlx::Error> {
     let rows = sqlx::query(
         "SELECT id, call, hash, signed, sequence_number, expires_seconds, attempts
-         FROM outbox WHERE state = 'submitted' ORDER BY sequence_number",
+         FROM outbox WHERE state = 'submitted' ORDER BY sequence_number, position",
     )
     .fetch_all(pool)
     .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Stored {
-                id: IntentId::new(row.try_get::<String, _>("id")?),
-                call: call_of(row)?,
-                hash: row.try_get("hash")?,
+    let mut all: Vec<Stored> = Vec::new();
+    for row in &rows {
+        let intent = Carried {
+            id: IntentId::new(row.try_get::<String, _>("id")?),
+            call: call_of(row)?,
+            attempts: number(row, "attempts")?,
+        };
+        let hash: String = row.try_get("hash")?;
+        match all.last_mut() {
+            Some(last) if last.hash == hash => last.intents.push(intent),
+            _ => all.push(Stored {
+                intents: vec![intent],
+                hash,
                 transaction: aptos_bcs::from_bytes(row.try_get::<&[u8], _>("signed")?)
                     .map_err(broken)?,
                 sequence_number: number(row, "sequence_number")?,
                 expires_seconds: number(row, "expires_seconds")?,
-                attempts: number(row, "attempts")?,
-            })
-        })
-        .collect()
+            }),
+        }
+    }
+    Ok(all)
 }
 
 /// The oldest intents that may be signed: no earlier one about the same task is open.
@@ -152,46 +173,64 @@ pub(crate) async fn mark_submitted(
     probe: &impl Probe,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = begin(pool).await?;
-    for intent in signed {
-        let bytes = intent.transaction.to_bcs();
+    for (stored, place, intent) in signed.iter().flat_map(carried) {
+        let bytes = if place == 0 { stored.transaction.to_bcs() } else { Ok(Vec::new()) };
         let changed = sqlx::query(
             "UPDATE outbox SET state = 'submitted', hash = $1, signed = $2, sequence_number = $3,
                  expires_seconds = $4, attempts = $5, updated_seconds = $6
              WHERE id = $7 AND state = 'pending'",
         )
-        .bind(&intent.hash)
+        .bind(&stored.hash)
         .bind(bytes.map_err(encode)?)
-        .bind(to_sql(intent.sequence_number)?)
-        .bind(to_sql(intent.expires_seconds)?)
+        .bind(to_sql(stored.sequence_number)?)
+        .bind(to_sql(stored.expires_seconds)?)
         .bind(to_sql(intent.attempts)?)
         .bind(now_seconds())
         .bind(intent.id.as_str())
         .execute(&mut *transaction)
         .await?;
-        exactly_one(changed.rows_affected())?;
+        exactly(1, changed.rows_affected())?;
         probe.reached(Point::WhileStoring);
     }
     transaction.commit().await
 }
 
-/// Takes back a signed transaction that can never happen. The next signing gives it new terms.
-pub(crate) async fn mark_pending(pool: &AnyPool, intent: &Stored) -> Result<(), sqlx::Error> {
+/// Each intent of a transaction with its place in it.
+fn carried(stored: &Stored) -> impl Iterator<Item = (&Stored, usize, &Carried)> {
+    stored.intents.iter().enumerate().map(move |(place, intent)| (stored, place, intent))
+}
+
+/// Takes back a signed transaction that can never happen. The next signing of its intents gives
+/// them new terms.
+pub(crate) async fn mark_pending(pool: &AnyPool, stored: &Stored) -> Result<(), sqlx::Error> {
     let changed = sqlx::query(
         "UPDATE outbox SET state = 'pending', hash = NULL, signed = NULL, sequence_number = NULL,
              expires_seconds = NULL, updated_seconds = $1
-         WHERE id = $2 AND state = 'submitted' AND hash = $3",
+         WHERE state = 'submitted' AND hash = $2",
     )
     .bind(now_seconds())
-    .bind(intent.id.as_str())
-    .bind(&intent.hash)
+    .bind(&stored.hash)
     .execute(pool)
     .await?;
-    exactly_one(changed.rows_affected())
+    exactly(stored.intents.len(), changed.rows_affected())
 }
 
-/// Stores how an intent ended.
+/// Stores how intents ended, all or none.
 pub(crate) async fn mark_final(
     pool: &AnyPool,
+    outcomes: &[(IntentId, Outcome)],
+    probe: &impl Probe,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = begin(pool).await?;
+    for (id, outcome) in outcomes {
+        end(&mut transaction, id, outcome).await?;
+        probe.reached(Point::WhileSettling);
+    }
+    transaction.commit().await
+}
+
+async fn end(
+    connection: &mut AnyConnection,
     id: &IntentId,
     outcome: &Outcome,
 ) -> Result<(), sqlx::Error> {
@@ -210,12 +249,12 @@ pub(crate) async fn mark_final(
     .bind(json)
     .bind(now_seconds())
     .bind(id.as_str())
-    .execute(pool)
+    .execute(connection)
     .await?;
-    exactly_one(changed.rows_affected())
+    exactly(1, changed.rows_affected())
 }
 
 /// A second worker on the same table is the only way to get here: stop before harm is done.
-fn exactly_one(rows: u64) -> Result<(), sqlx::Error> {
-    if rows == 1 { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
+fn exactly(wanted: usize, rows: u64) -> Result<(), sqlx::Error> {
+    if usize::try_from(rows) == Ok(wanted) { Ok(()) } else { Err(sqlx::Error::RowNotFound) }
 }

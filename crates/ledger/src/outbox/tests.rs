@@ -22,6 +22,8 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+mod payments;
+
 /// Rounds of one pass and one second after which a test has hung.
 const MOST_ROUNDS: usize = 3_000;
 

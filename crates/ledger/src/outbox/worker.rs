@@ -4,26 +4,27 @@
 
 use super::{
     IntentId, Outcome, Settled,
+    batch::{self, Batch, Room},
     decide::{self, Action, Around, Flight},
+    judge,
     pacing::Pacing,
     probe::{Point, Probe},
-    store::{self, Ready, Stored},
+    store::{self, Carried, Ready, Stored},
 };
 use crate::{
-    call::Call,
     chain::{Chain, ChainError, Execution, Lookup, RefusalKind},
-    event::Abort,
     transaction::{Signer, Terms},
-    view::{TaskInfo, TaskStage},
 };
-use cactus_protocol::Address;
 use futures::{StreamExt, stream};
 use sqlx::AnyPool;
+use std::collections::HashSet;
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
 /// Transactions in flight at once. Aptos nodes hold at most 100 per account.
 const MAX_IN_FLIGHT: usize = 64;
+/// Intents that one pass looks at.
+const MAX_READY: usize = 512;
 /// Requests at the node at once.
 const MAX_REQUESTS: usize = 16;
 /// Chain time that a transaction has to commit. Short, because a lost one is signed anew only
@@ -87,6 +88,8 @@ pub(crate) struct Worker<C, P = ()> {
     in_flight: Option<Vec<InFlight>>,
     /// One past the highest sequence number seen in the chain.
     floor: u64,
+    /// Payments that shared a transaction which failed as a whole: each is tried by itself.
+    alone: HashSet<IntentId>,
 }
 
 impl<C: Chain> Worker<C> {
@@ -96,15 +99,24 @@ impl<C: Chain> Worker<C> {
         signer: Signer,
         settled: broadcast::Sender<Settled>,
     ) -> Self {
-        Self { chain, probe: (), pool, signer, settled, in_flight: None, floor: 0 }
+        Self {
+            chain,
+            probe: (),
+            pool,
+            signer,
+            settled,
+            in_flight: None,
+            floor: 0,
+            alone: HashSet::new(),
+        }
     }
 }
 
 impl<C: Chain, P: Probe> Worker<C, P> {
     /// The same worker, watched.
     pub(crate) fn probed<Q: Probe>(self, probe: Q) -> Worker<C, Q> {
-        let Self { chain, probe: _, pool, signer, settled, in_flight, floor } = self;
-        Worker { chain, probe, pool, signer, settled, in_flight, floor }
+        let Self { chain, probe: _, pool, signer, settled, in_flight, floor, alone } = self;
+        Worker { chain, probe, pool, signer, settled, in_flight, floor, alone }
     }
 
     /// Passes until `shutdown`, which may cut a pass short.
@@ -136,8 +148,9 @@ impl<C: Chain, P: Probe> Worker<C, P> {
             Some(in_flight) => in_flight,
             None => self.read_table().await?,
         };
-        let room = MAX_IN_FLIGHT.saturating_sub(in_flight.len());
-        let (ready, mut moved) = self.drop_orphans(store::ready(&self.pool, room).await?).await?;
+        let full = in_flight.len() >= MAX_IN_FLIGHT;
+        let most = if full { 0 } else { MAX_READY };
+        let (ready, mut moved) = self.drop_orphans(store::ready(&self.pool, most).await?).await?;
         if in_flight.is_empty() && ready.is_empty() {
             self.in_flight = Some(in_flight);
             return Ok(if moved { Pass::Moved } else { Pass::Idle });
@@ -160,12 +173,13 @@ impl<C: Chain, P: Probe> Worker<C, P> {
     }
 
     /// Ends intents about tasks that could not be created. Says whether there were any.
-    async fn drop_orphans(&self, ready: Vec<Ready>) -> Result<(Vec<Ready>, bool), sqlx::Error> {
+    async fn drop_orphans(&mut self, ready: Vec<Ready>) -> Result<(Vec<Ready>, bool), sqlx::Error> {
         let (orphans, ready): (Vec<_>, Vec<_>) =
             ready.into_iter().partition(|intent| intent.orphaned);
         for orphan in &orphans {
             let message = "the task was never created".to_owned();
-            self.finish(&orphan.id, Outcome::Failed { abort: None, message }).await?;
+            self.finish(vec![(orphan.id.clone(), Outcome::Failed { abort: None, message })])
+                .await?;
         }
         Ok((ready, !orphans.is_empty()))
     }
@@ -210,7 +224,7 @@ impl<C: Chain, P: Probe> Worker<C, P> {
             match answer {
                 Ok(lookup) => kept.extend(self.act(one, lookup, around, &mut effect).await?),
                 Err(error) => {
-                    effect.trouble(&one.stored.id, &error);
+                    effect.trouble(one.stored.name(), &error);
                     kept.push(one);
                 }
             }
@@ -239,10 +253,8 @@ impl<C: Chain, P: Probe> Worker<C, P> {
                 Ok(Some(one))
             }
             Action::Release => {
-                self.probe.reached(Point::BeforeReleasing);
-                store::mark_pending(&self.pool, &one.stored).await?;
-                self.probe.reached(Point::AfterReleasing);
-                tracing::info!(id = %one.stored.id, hash = one.stored.hash, "expired, will be signed anew");
+                self.release(&one.stored).await?;
+                tracing::info!(id = %one.stored.name(), hash = one.stored.hash, "expired, will be signed anew");
                 effect.moved = true;
                 Ok(None)
             }
@@ -256,58 +268,58 @@ impl<C: Chain, P: Probe> Worker<C, P> {
         execution: Execution,
         effect: &mut Effect,
     ) -> Result<Option<InFlight>, PassError> {
-        match self.judge(&one.stored, execution).await {
-            Ok(outcome) => {
-                self.finish(&one.stored.id, outcome).await?;
+        if !execution.success && one.stored.intents.len() > 1 {
+            // Nothing of it happened. Whatever stopped it concerns at most some of them.
+            let message = execution.vm_status;
+            tracing::warn!(
+                hash = one.stored.hash,
+                message,
+                "payments failed together; each is tried alone"
+            );
+            self.release(&one.stored).await?;
+            self.alone.extend(one.stored.intents.iter().map(|intent| intent.id.clone()));
+            self.floor = self.floor.max(one.stored.sequence_number.saturating_add(1));
+            effect.moved = true;
+            return Ok(None);
+        }
+        match judge::judge(&self.chain, self.signer.address(), (&one.stored, execution)).await {
+            Ok(outcomes) => {
+                self.finish(outcomes).await?;
                 self.floor = self.floor.max(one.stored.sequence_number.saturating_add(1));
                 effect.moved = true;
                 Ok(None)
             }
             Err(error) => {
-                effect.trouble(&one.stored.id, &error);
+                effect.trouble(one.stored.name(), &error);
                 Ok(Some(one))
             }
         }
     }
 
-    /// What a committed transaction means for its intent. A contract's no may mean that the chain
-    /// has the effect already; then the intent is confirmed.
-    async fn judge(&self, stored: &Stored, execution: Execution) -> Result<Outcome, ChainError> {
-        let abort = Abort::parse(&execution.vm_status);
-        let done = execution.success
-            || match (&abort, stored.call.task()) {
-                (Some(_), Some((client, task_id))) => {
-                    let task = self.chain.task(client, task_id).await?;
-                    already_done(&stored.call, &task, self.signer.address())
-                }
-                _ => false,
-            };
-        Ok(if done {
-            Outcome::Confirmed {
-                hash: stored.hash.clone(),
-                version: execution.version,
-                gas_octas: execution.gas,
-                events: execution.events,
-            }
-        } else {
-            let message = execution.vm_status;
-            Outcome::Failed { abort, message }
-        })
+    /// A transaction that did not happen and will not: its intents are open again.
+    async fn release(&self, stored: &Stored) -> Result<(), sqlx::Error> {
+        self.probe.reached(Point::BeforeReleasing);
+        store::mark_pending(&self.pool, stored).await?;
+        self.probe.reached(Point::AfterReleasing);
+        Ok(())
     }
 
-    async fn finish(&self, id: &IntentId, outcome: Outcome) -> Result<(), sqlx::Error> {
+    /// Stores how intents ended, all or none, and tells.
+    async fn finish(&mut self, outcomes: Vec<(IntentId, Outcome)>) -> Result<(), sqlx::Error> {
         self.probe.reached(Point::BeforeSettling);
-        store::mark_final(&self.pool, id, &outcome).await?;
+        store::mark_final(&self.pool, &outcomes, &self.probe).await?;
         self.probe.reached(Point::AfterSettling);
-        match &outcome {
-            Outcome::Confirmed { hash, version, .. } => {
-                tracing::info!(%id, hash, version, "confirmed");
+        for (id, outcome) in outcomes {
+            match &outcome {
+                Outcome::Confirmed { hash, version, .. } => {
+                    tracing::info!(%id, hash, version, "confirmed");
+                }
+                Outcome::Failed { message, .. } => tracing::warn!(%id, message, "failed"),
             }
-            Outcome::Failed { message, .. } => tracing::warn!(%id, message, "failed"),
+            self.alone.remove(&id);
+            // Nobody listening is fine: the table has it.
+            self.settled.send(Settled { id, outcome }).ok();
         }
-        let id = id.clone();
-        // Nobody listening is fine: the table has it.
-        self.settled.send(Settled { id, outcome }).ok();
         Ok(())
     }
 
@@ -319,11 +331,17 @@ impl<C: Chain, P: Probe> Worker<C, P> {
         around: Around,
     ) -> Result<Effect, PassError> {
         let mut effect = Effect::default();
-        if ready.is_empty() {
+        let pays = |one: &&InFlight| one.stored.intents.iter().any(|i| batch::is_payment(&i.call));
+        let room = Room {
+            transactions: MAX_IN_FLIGHT.saturating_sub(in_flight.len()),
+            paying: in_flight.iter().filter(pays).count(),
+        };
+        let batches = batch::gather(ready, &self.alone, room);
+        if batches.is_empty() {
             return Ok(effect);
         }
         let taken: Vec<_> = in_flight.iter().map(|one| one.stored.sequence_number).collect();
-        let signed = self.sign_all(ready, &taken, around).await?;
+        let signed = self.sign_all(batches, &taken, around).await?;
         self.probe.reached(Point::BeforeStoring);
         store::mark_submitted(&self.pool, &signed, &self.probe).await?;
         self.probe.reached(Point::AfterStoring);
@@ -351,16 +369,16 @@ impl<C: Chain, P: Probe> Worker<C, P> {
 
     /// Signs in order with the lowest free numbers. What has no form on this chain ends here.
     async fn sign_all(
-        &self,
-        ready: Vec<Ready>,
+        &mut self,
+        batches: Vec<Batch>,
         taken: &[u64],
         around: Around,
     ) -> Result<Vec<Stored>, PassError> {
         let gas_unit_price = self.chain.gas_unit_price().await?;
         // What settled since `around` was read has moved the floor.
         let mut numbers = decide::free_numbers(self.floor, taken).peekable();
-        let mut signed = Vec::with_capacity(ready.len());
-        for intent in ready {
+        let mut signed = Vec::with_capacity(batches.len());
+        for batch in batches {
             let Some(&sequence_number) = numbers.peek() else {
                 break;
             };
@@ -369,30 +387,36 @@ impl<C: Chain, P: Probe> Worker<C, P> {
                 expires_seconds: around.head.expiry(EXPIRY_SECONDS),
                 gas_unit_price,
             };
-            match self.sign(&intent, terms) {
+            match self.sign(&batch, terms) {
                 Ok(stored) => {
                     numbers.next();
                     signed.push(stored);
                 }
-                Err(outcome) => self.finish(&intent.id, outcome).await?,
+                Err(outcome) => {
+                    let failed = batch.into_iter().map(|intent| (intent.id, outcome.clone()));
+                    self.finish(failed.collect()).await?;
+                }
             }
         }
         Ok(signed)
     }
 
-    fn sign(&self, intent: &Ready, terms: Terms) -> Result<Stored, Outcome> {
-        let signed = self
-            .signer
-            .sign(&intent.call, terms)
-            .map_err(|error| Outcome::Failed { abort: None, message: error.to_string() })?;
-        Ok(Stored {
+    fn sign(&self, batch: &Batch, terms: Terms) -> Result<Stored, Outcome> {
+        let failed = |message: String| Outcome::Failed { abort: None, message };
+        let call = batch::call_of(batch.iter().map(|intent| &intent.call));
+        let call = call.ok_or_else(|| failed("calls that cannot share were batched".to_owned()))?;
+        let signed = self.signer.sign(&call, terms).map_err(|error| failed(error.to_string()))?;
+        let carried = |intent: &Ready| Carried {
             id: intent.id.clone(),
             call: intent.call.clone(),
+            attempts: intent.attempts.saturating_add(1),
+        };
+        Ok(Stored {
+            intents: batch.iter().map(carried).collect(),
             hash: signed.hash,
             transaction: signed.transaction,
             sequence_number: terms.sequence_number,
             expires_seconds: terms.expires_seconds,
-            attempts: intent.attempts.saturating_add(1),
         })
     }
 }
@@ -405,9 +429,9 @@ struct Effect {
 }
 
 impl Effect {
-    fn trouble(&mut self, id: &IntentId, error: &ChainError) {
+    fn trouble(&mut self, id: &str, error: &ChainError) {
         self.troubled = true;
-        tracing::debug!(%id, %error, "the chain is in the way");
+        tracing::debug!(id, %error, "the chain is in the way");
     }
 }
 
@@ -431,29 +455,8 @@ fn note_submission(
             one.expired_seconds.get_or_insert(around.head.local_seconds);
         }
         _ => {
-            tracing::warn!(id = %one.stored.id, %error, "the chain does not take a transaction");
+            tracing::warn!(id = %one.stored.name(), %error, "the chain does not take a transaction");
             effect.troubled = true;
         }
-    }
-}
-
-/// Whether the chain shows the effect that the call wanted.
-fn already_done(call: &Call, task: &TaskInfo, sender: Address) -> bool {
-    match call {
-        Call::CreateTask { orchestrator, lock, deadline_seconds, .. } => {
-            task.stage != TaskStage::Unknown
-                && task.server == sender
-                && task.orchestrator == *orchestrator
-                && task.lock == *lock
-                && task.deadline_seconds == *deadline_seconds
-        }
-        Call::CompleteTask { .. } => task.stage == TaskStage::Settled && task.server == sender,
-        Call::FailTask { .. } | Call::RefundExpired { .. } => task.stage == TaskStage::Refunded,
-        Call::DeliverTask { .. } => {
-            matches!(task.stage, TaskStage::Delivered | TaskStage::Disputed)
-                && task.orchestrator == sender
-        }
-        Call::ReleaseExpired { .. } => task.stage == TaskStage::Settled,
-        _ => false,
     }
 }
