@@ -89,6 +89,11 @@ impl Lane {
         }
     }
 
+    /// A life of many decisions at once, which nobody ends.
+    pub async fn work(&self, world: &World, decisions: u32) {
+        assert_eq!(self.run(world, decisions, None, HUNG).await, Death::None);
+    }
+
     /// The last life, which nobody ends.
     pub async fn finish(&mut self, world: &World) {
         assert_eq!(self.run(world, 0, None, HUNG).await, Death::None);

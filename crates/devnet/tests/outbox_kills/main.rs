@@ -75,6 +75,21 @@ fn child_lives_until_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_of_a_busy_server_share_transactions() {
+    let world = World::start(1).await;
+    let lane = Lane::found(&world, 0, 1).await;
+    let lanes = [lane];
+    let before = verdict::Balances::read(&world, &lanes).await;
+    let started = Instant::now();
+    lanes[0].work(&world, 240).await;
+    let elapsed = started.elapsed().as_secs_f64();
+    world.post.deliver().await;
+    let summary = verdict::reach(&world, &lanes, before).await;
+    println!("{elapsed:.1} s: {summary}");
+    assert!(summary.shares_transactions(), "{summary}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_anywhere_pays_everyone_exactly_once() {
     let seed = number("CACTUS_KILLS_SEED").unwrap_or_else(rand::random);
     let lives = number("CACTUS_KILLS").map_or(LIVES, |lives| u32::try_from(lives).unwrap());

@@ -48,6 +48,8 @@ pub struct Summary {
     payments: usize,
     /// Transactions that carried them.
     paying: usize,
+    /// What those burnt, in units of gas.
+    gas: u64,
 }
 
 impl Summary {
@@ -59,9 +61,9 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { decisions, intents, transactions, payments, paying } = self;
+        let Self { decisions, intents, transactions, payments, paying, gas } = self;
         write!(f, "{decisions} decisions, {intents} intents, {transactions} transactions; ")?;
-        write!(f, "{payments} payments in {paying} of them")
+        write!(f, "{payments} payments in {paying} of them, with {gas} units of gas")
     }
 }
 
@@ -78,9 +80,11 @@ pub async fn reach(world: &World, lanes: &[Lane], before: Vec<Balances>) -> Summ
         summary.decisions += outcomes.decisions;
         summary.intents += outcomes.of_intents.len();
         summary.transactions += sent.len();
-        let paying: Vec<_> = sent.iter().map(|one| paid(one).len()).filter(|n| *n > 0).collect();
-        summary.payments += paying.iter().sum::<usize>();
-        summary.paying += paying.len();
+        for one in sent.iter().filter(|one| !paid(one).is_empty()) {
+            summary.payments += paid(one).len();
+            summary.paying += 1;
+            summary.gas += one["gas_used"].as_str().unwrap().parse::<u64>().unwrap();
+        }
     }
     summary
 }

@@ -143,9 +143,8 @@ pub(crate) fn part_of(
             events: vec![event.clone()],
         });
     }
-    let skipped = execution.events.iter().filter_map(ChainEvent::skipped);
-    let skipped = skipped.filter(|skipped| skipped.client == client && skipped.task_id == task_id);
-    match skipped.last() {
+    let mut skipped = execution.events.iter().filter_map(ChainEvent::skipped);
+    match skipped.find(|skipped| skipped.client == client && skipped.task_id == task_id) {
         Some(skipped) => Part::PassedOver(format!("passed over: {:?}", skipped.reason)),
         None => Part::Silent,
     }
