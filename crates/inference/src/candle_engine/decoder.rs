@@ -9,7 +9,8 @@ use candle_nn::ops::rms_norm;
 use super::activation::{Gated, soft_cap};
 use super::architecture::{Architecture, LayerKind};
 use super::attention::{Attention, HeadNorms};
-use super::linear::{Linear, Weight};
+use super::linear::Linear;
+use super::panels::Matrix;
 use super::rows::{BLOCK, Rows};
 use super::weights::{Expected, Weights};
 use crate::load::error::LoadError;
@@ -17,7 +18,7 @@ use crate::load::error::LoadError;
 /// A decoder on one device.
 pub(crate) struct Decoder {
     architecture: Architecture,
-    embeddings: Weight,
+    embeddings: Matrix,
     layers: Vec<Layer>,
     final_norm: Tensor,
     head: Linear,
@@ -87,12 +88,12 @@ impl Decoder {
             Layer::new(*kind, &mut parts, blocks)
         });
         let layers = layers.collect::<std::result::Result<Vec<_>, _>>()?;
-        let embeddings = weights.take(Self::EMBEDDINGS)?;
+        let embeddings = weights.take_matrix(Self::EMBEDDINGS)?;
         let head = match architecture.tied_embeddings {
             true => embeddings.clone(),
-            false => weights.take(Self::HEAD)?,
+            false => weights.take_matrix(Self::HEAD)?,
         };
-        let head = Linear::new(vec![head], None).map_err(memory)?;
+        let head = Linear::new(vec![head], None)?;
         let prefix = String::new();
         let mut parts = Parts { architecture: &architecture, weights: &mut weights, prefix };
         let final_norm = parts.norm(Self::FINAL_NORM)?;
@@ -203,10 +204,6 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn take(&mut self, name: &str) -> std::result::Result<Weight, LoadError> {
-        self.weights.take(&format!("{}{name}", self.prefix))
-    }
-
     fn dense(&mut self, name: &str) -> std::result::Result<Tensor, LoadError> {
         self.weights.take_dense(&format!("{}{name}", self.prefix))
     }
@@ -219,14 +216,17 @@ impl Parts<'_> {
 
     /// One matrix of the rows of all `names`.
     fn linear(&mut self, names: &[&str], bias: bool) -> std::result::Result<Linear, LoadError> {
-        let weights = names.iter().map(|name| self.take(&format!("{name}.weight")));
+        let prefix = &self.prefix;
+        let weights = names.iter();
+        let weights =
+            weights.map(|name| self.weights.take_matrix(&format!("{prefix}{name}.weight")));
         let weights = weights.collect::<std::result::Result<Vec<_>, _>>()?;
         let mut biases = Vec::new();
         for name in names.iter().filter(|_| bias) {
             biases.extend_from_slice(&values(&self.dense(&format!("{name}.bias"))?)?);
         }
         let bias = if bias { Some(Arc::from(biases)) } else { None };
-        Linear::new(weights, bias).map_err(memory)
+        Linear::new(weights, bias)
     }
 }
 

@@ -1,15 +1,12 @@
-//! The tensors of a GGUF file under the names of Hugging Face. Quantised ones stay as they are.
-//! It never copies a matrix, except to undo the order of rows that converters give to Llama.
+//! The tensors of a GGUF file under the names of Hugging Face. Matrices keep their format.
+//! It never holds a second copy of more than one matrix besides the file and the result.
 
-use std::sync::Arc;
-
-use candle_core::{Device, Tensor};
+use std::borrow::Cow;
 
 use super::linear::Weight;
-use super::packed::{Packed, widen};
+use super::panels::Matrix;
 use super::weights::{Expected, Weights, wrong};
 use crate::load::error::LoadError;
-use crate::load::format::Format;
 use crate::load::gguf::{Gguf, TensorInfo};
 
 /// Finds exactly the tensors of `expected`; others in the file are ignored.
@@ -33,18 +30,17 @@ pub(crate) fn load(
     Ok(weights)
 }
 
-/// Bytes that the weights take: those of the file, and those that are widened besides.
+/// Bytes that the weights take.
 pub(crate) fn held(gguf: &Gguf, expected: &Expected) -> u64 {
     let infos = expected.keys().filter_map(|name| gguf.tensor(&gguf_name(name)));
-    let widened = infos.filter(|info| !stays_packed(info)).map(|info| &info.shape);
-    // Every tensor lies within the file, so that the products fit.
-    let weights = widened.map(|shape| shape.iter().product::<usize>()).sum::<usize>();
-    u64::try_from(weights.saturating_mul(4).saturating_add(gguf.content.len())).unwrap_or(u64::MAX)
+    // Every tensor lies within the file, so that the sum of a few of them fits.
+    let bytes = infos.map(|info| info.bytes.len()).fold(0, usize::saturating_add);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-/// Whether a tensor is used as it is stored. Half precision takes too long to widen each time.
-fn stays_packed(info: &TensorInfo) -> bool {
-    info.shape.len() == 2 && !matches!(info.format, Format::F32 | Format::F16)
+/// Bytes of the file.
+pub(crate) fn file(gguf: &Gguf) -> u64 {
+    u64::try_from(gguf.content.len()).unwrap_or(u64::MAX)
 }
 
 /// The name in GGUF of a tensor of a decoder.
@@ -76,23 +72,16 @@ fn weight(gguf: &Gguf, info: &TensorInfo, head: Option<usize>) -> Result<Weight,
         [rows, width] => (*rows, *width),
         _ => return Err(wrong("a tensor", "a vector or a matrix", "is neither")),
     };
-    let (content, bytes) = match head {
-        None => (gguf.content.clone(), info.bytes.clone()),
-        Some(head) => {
-            let ordered = in_halves(gguf.bytes(info), rows, head)?;
-            let bytes = 0..ordered.len();
-            (Arc::new(ordered), bytes)
-        }
+    let bytes = match head {
+        None => Cow::Borrowed(gguf.bytes(info)),
+        Some(head) => Cow::Owned(in_halves(gguf.bytes(info), rows, head)?),
     };
-    if stays_packed(info) {
-        return Ok(Weight::Packed(Packed::new(info.format, content, bytes, (rows, width))));
+    let matrix = Matrix::new(info.format, &bytes, (rows, width))?;
+    if info.shape.len() == 2 {
+        return Ok(Weight::Matrix(matrix));
     }
-    let mut values = Vec::new();
-    values.try_reserve_exact(rows.saturating_mul(width)).map_err(|_| memory("a tensor"))?;
-    values.resize(rows * width, 0.0);
-    widen(info.format, &content[bytes], &mut values);
-    let tensor = Tensor::from_vec(values, info.shape.as_slice(), &Device::Cpu);
-    tensor.map(Weight::Dense).map_err(|error| memory(&error.to_string()))
+    let vector = matrix.widened().and_then(|tensor| tensor.flatten_all());
+    vector.map(Weight::Vector).map_err(|error| memory(&error.to_string()))
 }
 
 /// Rows of queries or keys, in the order in which the halves of a head are rotated against each

@@ -1,58 +1,46 @@
 //! A matrix times rows, with the weights as files store them: one row per output.
-//! It never transposes or copies the weights.
+//! It never widens the weights as a whole.
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp2, InplaceOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor, bail};
 
-use super::kernel;
-use super::packed::Packed;
+use super::panels::Matrix;
+use crate::load::error::LoadError;
 
-/// A matrix of weights, `outputs × inputs`.
+/// What a model learned, as it is stored.
 #[derive(Clone)]
 pub(crate) enum Weight {
-    /// Widened to F32.
-    Dense(Tensor),
-    /// As stored.
-    Packed(Packed),
+    /// One number per place, widened to F32: norms and biases.
+    Vector(Tensor),
+    /// Rows of numbers.
+    Matrix(Matrix),
 }
 
 /// `x · Wᵀ + b`.
 pub(crate) struct Linear {
-    /// Matrices whose rows together are all outputs; dense ones have been made one.
-    weights: Vec<Weight>,
+    /// Matrices whose rows together are all outputs; those that can be one are one.
+    weights: Vec<Matrix>,
     bias: Option<Arc<[f32]>>,
-}
-
-impl Weight {
-    /// The given rows, as F32.
-    pub(crate) fn select(&self, rows: &[u32]) -> Result<Tensor> {
-        match self {
-            Self::Dense(table) => table.index_select(&Tensor::new(rows, table.device())?, 0),
-            Self::Packed(table) => table.select(rows),
-        }
-    }
-
-    fn multiply(&self, input: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Dense(weights) => input.apply_op2_no_bwd(weights, &MultiplyTransposed),
-            Self::Packed(weights) => weights.multiply(input),
-        }
-    }
 }
 
 impl Linear {
     /// The rows of all `weights`, in order; the bias has one value per output.
-    pub(crate) fn new(weights: Vec<Weight>, bias: Option<Arc<[f32]>>) -> Result<Self> {
-        let dense = weights.iter().map(|weight| match weight {
-            Weight::Dense(tensor) => Some(tensor),
-            Weight::Packed(_) => None,
-        });
-        let weights = match dense.collect::<Option<Vec<_>>>() {
-            Some(dense) if dense.len() > 1 => vec![Weight::Dense(Tensor::cat(&dense, 0)?)],
-            _ => weights,
-        };
-        Ok(Self { weights, bias })
+    pub(crate) fn new(
+        weights: Vec<Matrix>,
+        bias: Option<Arc<[f32]>>,
+    ) -> std::result::Result<Self, LoadError> {
+        let mut joined: Vec<Matrix> = Vec::new();
+        for next in weights {
+            match joined.last().map(|last| last.followed_by(&next)).transpose()?.flatten() {
+                Some(both) => {
+                    joined.pop();
+                    joined.push(both);
+                }
+                None => joined.push(next),
+            }
+        }
+        Ok(Self { weights: joined, bias })
     }
 
     /// `rows × inputs` to `rows × outputs`.
@@ -87,30 +75,6 @@ pub(crate) fn values_mut<'a>(
     match (layout.contiguous_offsets(), storage) {
         (Some((start, end)), CpuStorage::F32(values)) => Ok(&mut values[start..end]),
         _ => bail!("the tensor should be contiguous F32"),
-    }
-}
-
-struct MultiplyTransposed;
-
-impl CustomOp2 for MultiplyTransposed {
-    fn name(&self) -> &'static str {
-        "multiply-transposed"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let ((rows, width), (outputs, inner)) = (l1.shape().dims2()?, l2.shape().dims2()?);
-        if width != inner {
-            bail!("{rows}×{width} does not multiply {outputs}×{inner}");
-        }
-        let (input, weights) = (values(s1, l1)?, values(s2, l2)?);
-        let product = kernel::multiply_transposed(input, weights, outputs, width);
-        Ok((CpuStorage::F32(product), (rows, outputs).into()))
     }
 }
 

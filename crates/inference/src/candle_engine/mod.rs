@@ -12,11 +12,13 @@ mod forward;
 mod gguf_weights;
 mod kernel;
 mod linear;
-mod packed;
+mod pages;
+mod panels;
 mod rope;
 mod rows;
 mod tensor_decoder;
 mod weights;
+mod widen;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -81,7 +83,8 @@ impl CandleEngine {
         memory.kv_cache -= memory.kv_cache % needs.least_cache;
         let held = u32::try_from(blocks.saturating_mul(BLOCK)).ok();
         let weights = match files.gguf() {
-            Some(gguf) => gguf_weights::load(gguf, &expected, architecture.head_dimension)?,
+            Some(gguf) => threads
+                .install(|| gguf_weights::load(gguf, &expected, architecture.head_dimension))?,
             None => threads.install(|| Weights::load(files, &expected))?,
         };
         let card = ModelCard {
@@ -241,7 +244,8 @@ fn needs(
     let (weights, loading) = match files.gguf() {
         // A device holds every weight in its own format, and files are read beside it.
         _ if !device.is_cpu() => (wide, 0),
-        Some(gguf) => (gguf_weights::held(gguf, expected), 0),
+        // The file stays until all is in place.
+        Some(gguf) => (gguf_weights::held(gguf, expected), gguf_weights::file(gguf)),
         None if architecture.stored_as_bfloat16 => (wide / 2, 0),
         None => (wide, files.largest_weights()),
     };

@@ -1,16 +1,15 @@
-//! Weights from safetensors, one file or sharded, checked against the shapes expected. Matrices of
-//! bfloat16 stay in the bytes of their file, all else is widened to F32. It never allocates more for
-//! a tensor than the file holds bytes to justify.
+//! Weights from safetensors, one file or sharded, checked against the shapes expected. Matrices keep
+//! their format, all else is widened to F32. It never allocates more for a tensor than the file
+//! holds bytes to justify.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use candle_core::safetensors::SliceSafetensors;
 use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
 
 use super::linear::Weight;
-use super::packed::Packed;
+use super::panels::Matrix;
 use crate::card::WeightType;
 use crate::load::error::LoadError;
 use crate::load::files::{ModelFiles, WEIGHTS_LIMIT};
@@ -72,18 +71,26 @@ impl Weights {
     /// Takes a tensor that was expected, as F32.
     pub(crate) fn take_dense(&mut self, name: &str) -> Result<Tensor, LoadError> {
         match self.take(name)? {
-            Weight::Dense(tensor) => Ok(tensor),
-            Weight::Packed(packed) => {
-                packed.widened().map_err(|error| LoadError::OutOfMemory(error.to_string()))
+            Weight::Vector(tensor) => Ok(tensor),
+            Weight::Matrix(matrix) => {
+                matrix.widened().map_err(|error| LoadError::OutOfMemory(error.to_string()))
             }
+        }
+    }
+
+    /// Takes a tensor of two dimensions that was expected.
+    pub(crate) fn take_matrix(&mut self, name: &str) -> Result<Matrix, LoadError> {
+        match self.take(name)? {
+            Weight::Matrix(matrix) => Ok(matrix),
+            Weight::Vector(_) => Err(wrong(name, "a matrix", "is a vector")),
         }
     }
 
     /// Adds a tensor; the result tells whether it is new.
     pub(crate) fn insert(&mut self, name: &str, weight: Weight, format: WeightType) -> bool {
         let count = match &weight {
-            Weight::Dense(tensor) => tensor.elem_count(),
-            Weight::Packed(packed) => packed.count(),
+            Weight::Vector(tensor) => tensor.elem_count(),
+            Weight::Matrix(matrix) => matrix.count(),
         };
         *self.formats.entry(format).or_default() += u64::try_from(count).unwrap_or(u64::MAX);
         self.tensors.insert(name.to_owned(), weight).is_none()
@@ -95,7 +102,7 @@ impl Weights {
         file: &str,
         expected: &Expected,
     ) -> Result<(), LoadError> {
-        let content = Arc::new(files.read(file, WEIGHTS_LIMIT)?);
+        let content = files.read(file, WEIGHTS_LIMIT)?;
         let parsed = SliceSafetensors::new(&content)
             .map_err(|error| files.malformed(file, &error.to_string()))?;
         let present: BTreeMap<String, String> =
@@ -110,19 +117,16 @@ impl Weights {
             let dtype = DType::try_from(view.dtype());
             let dtype = dtype.map_err(|error| files.malformed(file, &error.to_string()))?;
             let format = weight_type(name, dtype)?;
-            let weight = match (format, shape.as_slice()) {
-                (WeightType::Bf16, [outputs, inputs]) => {
-                    // The view lies within the content.
-                    let start = view.data().as_ptr().addr() - content.as_ptr().addr();
-                    let bytes = start..start + view.data().len();
-                    Weight::Packed(Packed::new(format, content.clone(), bytes, (*outputs, *inputs)))
+            let weight = match shape.as_slice() {
+                [outputs, inputs] => {
+                    Weight::Matrix(Matrix::new(format, view.data(), (*outputs, *inputs))?)
                 }
                 _ => {
                     let loaded = parsed.load(stored, &Device::Cpu);
                     let loaded =
                         loaded.map_err(|error| files.malformed(file, &error.to_string()))?;
                     let widened = loaded.to_dtype(DType::F32);
-                    Weight::Dense(
+                    Weight::Vector(
                         widened.map_err(|error| LoadError::OutOfMemory(error.to_string()))?,
                     )
                 }

@@ -113,11 +113,11 @@ impl Layer {
         let mut linear = |names: &[&str]| {
             let (mut matrices, mut biases) = (Vec::new(), Vec::new());
             for name in names {
-                matrices.push(weights.take(&format!("{prefix}.{name}.weight"))?);
+                matrices.push(weights.take_matrix(&format!("{prefix}.{name}.weight"))?);
                 let bias = numbers(&weights.take_dense(&format!("{prefix}.{name}.bias"))?)?;
                 biases.extend_from_slice(&bias);
             }
-            Linear::new(matrices, Some(Arc::from(biases))).map_err(too_large)
+            Linear::new(matrices, Some(Arc::from(biases)))
         };
         let project =
             linear(&["attention.self.query", "attention.self.key", "attention.self.value"])?;

@@ -218,8 +218,8 @@ impl Parts<'_> {
     fn tensor(&mut self, name: &str) -> std::result::Result<Tensor, LoadError> {
         let Place { device, dtype } = self.place;
         let moved = match self.weights.take(name)? {
-            Weight::Dense(tensor) => tensor.to_dtype(*dtype).and_then(|t| t.to_device(device)),
-            Weight::Packed(packed) => packed.tensor(*dtype, device),
+            Weight::Vector(tensor) => tensor.to_dtype(*dtype).and_then(|t| t.to_device(device)),
+            Weight::Matrix(matrix) => matrix.tensor(*dtype, device),
         };
         moved.map_err(memory)
     }
