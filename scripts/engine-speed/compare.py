@@ -126,14 +126,14 @@ def main():
     parser.add_argument("--engine", required=True, type=Path)
     parser.add_argument("--library", help="a build of libllama; else the one in the wheel xllamacpp")
     parser.add_argument("--formats", nargs="+", default=["F16", "BF16", "Q8_0", "Q4_K"])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="more than are free is unfair to llama.cpp, which waits in loops")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a small model and one turn, to show that it works")
     options = parser.parse_args()
     wheels = [Path(folder) / WHEEL for folder in sys.path if (Path(folder) / WHEEL).exists()]
     options.library = options.library or wheels[0]
     if options.quick:
-        options.turns = 1
+        options.formats, options.threads, options.turns = ["F16", "Q4_K"], [1], 1
     sizes = random_gguf.SMALL if options.quick else random_gguf.LARGE
     folder = Path("target/bench") / ("llama-small" if options.quick else "llama-152m")
     quantiser, runs = load(str(wheels[0])), []

@@ -40,8 +40,11 @@ struct Streams {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let options =
-        EngineOptions { threads: Some(args.threads), slots: 64, kv_cache_bytes: Some(1 << 30) };
+    let options = EngineOptions {
+        threads: Some(args.threads),
+        kv_cache_bytes: Some(1 << 30),
+        ..EngineOptions::new(64)
+    };
     let engine = CandleEngine::load(&args.model, options)?;
     let mut streams = Streams { engine, count: 0, length: 0 };
     println!("ready");

@@ -4,8 +4,8 @@
 //! cargo run --release -p cactus-inference --example engine_throughput -- --model DIR --threads N
 //! ```
 //!
-//! `floor_tokens_per_second` is what reading every weight once per token as F32 would allow at the
-//! measured read bandwidth; the ratios are against it. Weights that fit the processor's cache read
+//! `floor_tokens_per_second` is what reading every weight once per token, as it is stored, would
+//! allow at the measured read bandwidth; the ratios are against it. Weights that fit the processor's cache read
 //! faster than memory, so a small model can exceed 1. It never uses the scheduler or the sampler's
 //! filters: the engine alone runs on this thread.
 
@@ -48,15 +48,14 @@ fn main() -> anyhow::Result<()> {
     let bandwidth = read_bandwidth(&args)?;
     let one = best(&mut engine, &args, 1)?;
     let eight = best(&mut engine, &args, 8)?;
-    let weight_bytes = engine.card().parameters * 4;
+    let weight_bytes = engine.card().memory.weights;
     let floor = bandwidth / weight_bytes as f64;
     let line = json!({
         "model": engine.card().id,
         "parameters": engine.card().parameters,
         "threads": args.threads,
         "load_ms": load.as_secs_f64() * 1e3,
-        "weight_bytes": engine.card().memory.weights,
-        "weight_bytes_f32": weight_bytes,
+        "weight_bytes": weight_bytes,
         "read_bandwidth_bytes_per_second": bandwidth,
         "floor_tokens_per_second": floor,
         "prefill_tokens_per_second": one.prefill,

@@ -21,9 +21,9 @@ pub(crate) struct Architecture {
     pub(crate) tied_embeddings: bool,
     /// What embeddings are multiplied by.
     pub(crate) embedding_scale: f32,
-    /// Whether the configuration says that weights are stored so; what it says is not trusted
-    /// beyond estimates.
-    pub(crate) stored_as_bfloat16: bool,
+    /// Whether the configuration says that weights have 16 bits; what it says is not trusted beyond
+    /// estimates.
+    pub(crate) stored_in_half: bool,
     pub(crate) layout: Layout,
     pub(crate) biases: Biases,
     pub(crate) norms: Norms,

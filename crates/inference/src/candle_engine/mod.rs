@@ -241,12 +241,12 @@ fn needs(
     let width = device.width();
     let bytes = |values: &[usize]| product(values).saturating_mul(width);
     let wide = expected.values().map(|shape| bytes(shape)).fold(0, u64::saturating_add);
+    // A file stays until all of it is in place.
     let (weights, loading) = match files.gguf() {
         // A device holds every weight in its own format, and files are read beside it.
         _ if !device.is_cpu() => (wide, 0),
-        // The file stays until all is in place.
         Some(gguf) => (gguf_weights::held(gguf, expected), gguf_weights::file(gguf)),
-        None if architecture.stored_as_bfloat16 => (wide / 2, 0),
+        None if architecture.stored_in_half => (wide / 2, files.largest_weights()),
         None => (wide, files.largest_weights()),
     };
     let context = usize::try_from(architecture.context_length).unwrap_or(usize::MAX);

@@ -131,27 +131,43 @@ fn halves(low: &Bytes, high: &Bytes) -> Column {
     column
 }
 
+/// A byte of each output. Made as a whole before it is widened: many bytes fit a vector.
+#[inline(always)]
+fn bytes(byte: impl Fn(usize) -> u8) -> Bytes {
+    let mut bytes = [0; PANEL];
+    for (output, place) in bytes.iter_mut().enumerate() {
+        *place = byte(output);
+    }
+    bytes
+}
+
+/// The low or the high halves of bytes.
+#[inline(always)]
+fn nibbles(stored: &Bytes, high: bool) -> Bytes {
+    // Shifts by constants stay within vectors of bytes.
+    if high { bytes(|output| stored[output] >> 4) } else { bytes(|output| stored[output] & 15) }
+}
+
 /// `factor · (bits − offset)` for one weight of each output.
 #[inline(always)]
-fn scaled(column: &mut Column, factors: &Column, offset: f32, bits: impl Fn(usize) -> u8) {
-    for (output, (value, factor)) in column.iter_mut().zip(factors).enumerate() {
-        *value = (f32::from(bits(output)) - offset) * factor;
+fn scaled(column: &mut Column, factors: &Column, offset: f32, bits: &Bytes) {
+    for ((value, factor), bits) in column.iter_mut().zip(factors).zip(bits) {
+        *value = (f32::from(*bits) - offset) * factor;
     }
 }
 
 /// The half of the byte that belongs to a weight: blocks of 32 have the first 16 weights in the low
 /// halves of 16 bytes and the others in the high ones.
-const fn nibble_of(weight: usize) -> (usize, u32) {
-    if weight < 16 { (weight, 0) } else { (weight - 16, 4) }
+const fn nibble_of(weight: usize) -> (usize, bool) {
+    (weight % 16, weight >= 16)
 }
 
 #[inline(always)]
 fn q4_0(block: &[Bytes; 18], _group: usize, columns: &mut [Column; GROUP]) {
     let scales = halves(&block[0], &block[1]);
     for (weight, column) in columns.iter_mut().enumerate() {
-        let (byte, shift) = nibble_of(weight);
-        let bytes = &block[2 + byte];
-        scaled(column, &scales, 8.0, |output| bytes[output] >> shift & 15);
+        let (byte, high) = nibble_of(weight);
+        scaled(column, &scales, 8.0, &nibbles(&block[2 + byte], high));
     }
 }
 
@@ -159,11 +175,11 @@ fn q4_0(block: &[Bytes; 18], _group: usize, columns: &mut [Column; GROUP]) {
 fn q5_0(block: &[Bytes; 22], _group: usize, columns: &mut [Column; GROUP]) {
     let scales = halves(&block[0], &block[1]);
     for (weight, column) in columns.iter_mut().enumerate() {
-        let (byte, shift) = nibble_of(weight);
-        let (bytes, fifths, place) = (&block[6 + byte], &block[2 + weight / 8], weight % 8);
-        scaled(column, &scales, 16.0, |output| {
-            bytes[output] >> shift & 15 | (fifths[output] >> place & 1) << 4
-        });
+        let (byte, high) = nibble_of(weight);
+        let (low, fifths, place) =
+            (nibbles(&block[6 + byte], high), &block[2 + weight / 8], weight % 8);
+        let bits = bytes(|output| low[output] | (fifths[output] >> place & 1) << 4);
+        scaled(column, &scales, 16.0, &bits);
     }
 }
 
@@ -201,30 +217,30 @@ fn scale_and_minimum(block: &[Bytes], group: usize) -> (Column, Column) {
 
 /// `scale · bits − minimum` for one weight of each output.
 #[inline(always)]
-fn lowered(column: &mut Column, (scales, minima): &(Column, Column), bits: impl Fn(usize) -> u8) {
-    let both = scales.iter().zip(minima).enumerate();
-    for (value, (output, (scale, minimum))) in column.iter_mut().zip(both) {
-        *value = scale * f32::from(bits(output)) - minimum;
+fn lowered(column: &mut Column, (scales, minima): &(Column, Column), bits: &Bytes) {
+    let both = scales.iter().zip(minima);
+    for ((value, (scale, minimum)), bits) in column.iter_mut().zip(both).zip(bits) {
+        *value = scale * f32::from(*bits) - minimum;
     }
 }
 
 #[inline(always)]
 fn q4_k(block: &[Bytes; 144], group: usize, columns: &mut [Column; GROUP]) {
     let factors = scale_and_minimum(block, group);
-    let (nibbles, shift) = (&block[16 + group / 2 * 32..][..32], group % 2 * 4);
-    for (column, bytes) in columns.iter_mut().zip(nibbles) {
-        lowered(column, &factors, |output| bytes[output] >> shift & 15);
+    let (stored, high) = (&block[16 + group / 2 * 32..][..32], group % 2 == 1);
+    for (column, stored) in columns.iter_mut().zip(stored) {
+        lowered(column, &factors, &nibbles(stored, high));
     }
 }
 
 #[inline(always)]
 fn q5_k(block: &[Bytes; 176], group: usize, columns: &mut [Column; GROUP]) {
     let factors = scale_and_minimum(block, group);
-    let (nibbles, shift) = (&block[48 + group / 2 * 32..][..32], group % 2 * 4);
-    for ((column, bytes), fifths) in columns.iter_mut().zip(nibbles).zip(&block[16..48]) {
-        lowered(column, &factors, |output| {
-            bytes[output] >> shift & 15 | (fifths[output] >> group & 1) << 4
-        });
+    let (stored, high) = (&block[48 + group / 2 * 32..][..32], group % 2 == 1);
+    for ((column, stored), fifths) in columns.iter_mut().zip(stored).zip(&block[16..48]) {
+        let low = nibbles(stored, high);
+        let bits = bytes(|output| low[output] | (fifths[output] >> group & 1) << 4);
+        lowered(column, &factors, &bits);
     }
 }
 
@@ -236,7 +252,7 @@ fn q6_k(block: &[Bytes; 210], group: usize, columns: &mut [Column; GROUP]) {
     let (part, quarter) = (group / 4, group % 4);
     let low = &block[part * 64 + quarter % 2 * 32..][..32];
     let high = &block[128 + part * 32..][..32];
-    let (low_shift, high_shift) = (quarter / 2 * 4, quarter * 2);
+    let shift = quarter * 2;
     let scales = &block[192 + group * 2..][..2];
     let halves = columns.as_chunks_mut::<16>().0.iter_mut().zip(scales);
     for (half, (columns, scales)) in halves.enumerate() {
@@ -246,9 +262,9 @@ fn q6_k(block: &[Bytes; 210], group: usize, columns: &mut [Column; GROUP]) {
         }
         let (low, high) = (&low[half * 16..][..16], &high[half * 16..][..16]);
         for ((column, low), high) in columns.iter_mut().zip(low).zip(high) {
-            scaled(column, &factors, 32.0, |output| {
-                low[output] >> low_shift & 15 | (high[output] >> high_shift & 3) << 4
-            });
+            let low = nibbles(low, quarter >= 2);
+            let bits = bytes(|output| low[output] | (high[output] >> shift & 3) << 4);
+            scaled(column, &factors, 32.0, &bits);
         }
     }
 }

@@ -122,11 +122,11 @@ impl Raw {
             layers,
             tied_embeddings: raw.tie_word_embeddings.unwrap_or(family.ties_embeddings()),
             embedding_scale: family.embedding_scale(hidden),
-            stored_as_bfloat16: raw
+            stored_in_half: raw
                 .dtype
                 .as_ref()
                 .or(raw.torch_dtype.as_ref())
-                .is_some_and(|dtype| dtype == "bfloat16"),
+                .is_some_and(|dtype| dtype == "bfloat16" || dtype == "float16"),
             layout: family.layout(),
             biases: family.biases(&raw),
             norms: family.norms(raw.norm_epsilon()?),
