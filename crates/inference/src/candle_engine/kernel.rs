@@ -126,8 +126,8 @@ impl WithSimd for Product<'_> {
     }
 }
 
-/// Adds the products of a single row. Here memory sets the pace, and it would rest during the
-/// arithmetic: so each step reads a byte of what comes `next`, which fetches it.
+/// Adds the products of a single row. Profiles show it waiting for weights more than computing, so
+/// each step also reads a byte of what comes `next`, which fetches it early.
 #[inline(always)]
 fn multiply_row<S: Simd>(
     simd: S,

@@ -160,8 +160,8 @@ impl Panels<'_> {
     }
 
     /// What is worth fetching while `count` columns are multiplied: the bytes of as many from
-    /// `first` on, or of the next panel after this one's end. Nothing for plain numbers: they take
-    /// so little work that the processor reads ahead far enough, and is only disturbed.
+    /// `first` on, or of the next panel after this one's end. Nothing for plain numbers: measured on
+    /// one kind of processor, it made Q4_K and Q8_0 faster and F16 half as fast.
     #[inline(always)]
     pub(crate) fn upcoming(&self, panel: usize, first: usize, count: usize) -> &[u8] {
         if unit(self.format) > 1 {
