@@ -126,7 +126,7 @@ def main():
     parser.add_argument("--engine", required=True, type=Path)
     parser.add_argument("--library", help="a build of libllama; else the one in the wheel xllamacpp")
     parser.add_argument("--formats", nargs="+", default=["F16", "BF16", "Q8_0", "Q4_K"])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="more than are free is unfair to llama.cpp, which waits in loops")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], help="with more than are free, the figures of llama.cpp collapse")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a small model and one turn, to show that it works")
     options = parser.parse_args()
