@@ -122,6 +122,11 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     #[arg(value_parser = BoolishValueParser::new(), env = "HF_HUB_OFFLINE")]
     pub offline: Option<bool>,
+    /// Take the newest revision of models that name no commit, and hold that from now on; usually
+    /// they stay at what cactus-models.lock in the hub's home holds since the first download
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(value_parser = BoolishValueParser::new(), env = "CACTUS_ORCHESTRATOR_UPDATE")]
+    pub update: Option<bool>,
     /// The chain's REST API [default: http://127.0.0.1:8788/v1]
     #[arg(long, value_name = "URL", env = "CACTUS_ORCHESTRATOR_CHAIN_URL")]
     pub chain_url: Option<String>,
@@ -235,6 +240,7 @@ impl Settings {
             hub_home: self.hub_home.or(below.hub_home),
             hub_token_file: self.hub_token_file.or(below.hub_token_file),
             offline: self.offline.or(below.offline),
+            update: self.update.or(below.update),
             chain_url: self.chain_url.or(below.chain_url),
             faucet_url: self.faucet_url.or(below.faucet_url),
             contract: self.contract.or(below.contract),

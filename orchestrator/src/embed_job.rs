@@ -21,6 +21,8 @@ pub(crate) struct EmbedJob {
     assignment: Assignment,
     model: Arc<dyn VectorModel>,
     inputs: Vec<String>,
+    /// As long as it is there, the node says that it is busy with this.
+    _counted: Arc<()>,
 }
 
 impl EmbedJob {
@@ -28,8 +30,9 @@ impl EmbedJob {
         assignment: Assignment,
         model: Arc<dyn VectorModel>,
         inputs: Vec<String>,
+        counted: Arc<()>,
     ) -> Self {
-        Self { assignment, model, inputs }
+        Self { assignment, model, inputs, _counted: counted }
     }
 
     /// Runs to the end; the last frame is `Done` or `Failed`.

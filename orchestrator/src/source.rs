@@ -153,6 +153,7 @@ fn hub_config(settings: &Settings) -> Result<HubConfig, ConfigError> {
         url: url.map(|url| checked_url("--hub-url", url)).transpose()?,
         token,
         cache: home.join("hub"),
+        update: settings.update.unwrap_or(false),
         limits: HubLimits::default(),
     })
 }

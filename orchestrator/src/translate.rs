@@ -3,6 +3,7 @@
 
 use cactus_inference::{ChatMessage, GenerateRequest, Prompt, ResponseFormat, Sampling};
 use cactus_protocol::{Address, ChatRequest, Hash, chat, frame::Task};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The engine's form of the chat that `task` asks for. Thousandths become fractions.
@@ -15,7 +16,10 @@ pub(crate) fn engine_request(
     let resumed = u32::try_from(request.resume.len()).unwrap_or(u32::MAX);
     GenerateRequest {
         prompt: prompt(&request.prompt),
-        sampling: sampling(&request.sampling),
+        sampling: Sampling {
+            logit_bias: request.logit_bias.iter().map(bias).collect(),
+            ..sampling(&request.sampling)
+        },
         max_tokens: request.max_tokens.saturating_add(resumed),
         stop: request.stop.clone(),
         response_format: match &request.response_format {
@@ -53,7 +57,12 @@ fn sampling(wanted: &chat::Sampling) -> Sampling {
         seed: wanted.seed,
         frequency_penalty: signed(wanted.frequency_penalty_milli),
         presence_penalty: signed(wanted.presence_penalty_milli),
+        logit_bias: BTreeMap::new(),
     }
+}
+
+fn bias(bias: &chat::TokenBias) -> (u32, f32) {
+    (bias.token, fraction(i64::from(bias.bias_milli)))
 }
 
 /// Servers name their payers' scopes independently: no two servers share one.
@@ -100,6 +109,7 @@ mod tests {
             r.prompt = chat::Prompt::Text("x".into());
             r.sampling.frequency_penalty_milli = -500;
             r.sampling.min_p_milli = 50;
+            r.logit_bias = vec![chat::TokenBias { token: 9, bias_milli: -99_500 }];
             r.logprobs = Some(2);
             r.response_format = chat::ResponseFormat::JsonSchema("{}".into());
             r.resume = vec![4, 5];
@@ -108,6 +118,7 @@ mod tests {
         assert_eq!(request.prompt, Prompt::Text("x".into()));
         assert!((request.sampling.frequency_penalty + 0.5).abs() < f32::EPSILON);
         assert!((request.sampling.min_p - 0.05).abs() < f32::EPSILON);
+        assert_eq!(request.sampling.logit_bias, BTreeMap::from([(9, -99.5)]));
         assert_eq!((request.logprobs, request.priority), (Some(2), 3));
         assert_eq!(request.response_format, ResponseFormat::JsonSchema("{}".into()));
         assert_eq!((request.resume, request.max_tokens), (vec![4, 5], 10));

@@ -61,6 +61,8 @@ pub struct Worker {
     gpu: watch::Receiver<GpuReading>,
     shutdown: CancellationToken,
     totals: Arc<Totals>,
+    /// Cloned for each embedding task that runs or waits.
+    embedding: Arc<()>,
 }
 
 /// Why a task is not taken.
@@ -133,6 +135,7 @@ impl Worker {
             gpu,
             shutdown,
             totals: Arc::default(),
+            embedding: Arc::default(),
         }
     }
 
@@ -180,8 +183,10 @@ impl Worker {
 
     /// The load now. A draining node has no free slot.
     pub(crate) fn heartbeat(&self) -> Heartbeat {
-        let (active, queued) = self.shelf.load();
-        let active = u16::try_from(active).unwrap_or(u16::MAX);
+        let (chats, queued) = self.shelf.load();
+        // All but the worker's own.
+        let embedding = Arc::strong_count(&self.embedding).saturating_sub(1);
+        let active = u16::try_from(chats.saturating_add(embedding)).unwrap_or(u16::MAX);
         let free =
             if self.shutdown.is_cancelled() { 0 } else { self.shelf.slots.saturating_sub(active) };
         let gpu = *self.gpu.borrow();
@@ -231,7 +236,7 @@ impl Worker {
             started_ms: unix_milliseconds(),
             task,
         };
-        start(assignment, servable)
+        start(assignment, servable, &self.embedding)
     }
 }
 
@@ -261,7 +266,11 @@ fn servable(work: &Work, model: &ServedModel) -> Result<Servable, Rejection> {
     Ok(Servable::Chat(Arc::clone(model)))
 }
 
-fn start(assignment: Assignment, servable: Servable) -> Result<Running, Rejection> {
+fn start(
+    assignment: Assignment,
+    servable: Servable,
+    embedding: &Arc<()>,
+) -> Result<Running, Rejection> {
     match (servable, &assignment.task.work) {
         (Servable::Chat(model), Work::Chat(request)) => {
             let request = engine_request(assignment.server, &assignment.task, request);
@@ -272,7 +281,7 @@ fn start(assignment: Assignment, servable: Servable) -> Result<Running, Rejectio
         }
         (Servable::Embed(model), Work::Embed(request)) => {
             let inputs = request.inputs.clone();
-            Ok(Running::Embed(EmbedJob::new(assignment, model, inputs)))
+            Ok(Running::Embed(EmbedJob::new(assignment, model, inputs, Arc::clone(embedding))))
         }
         _ => Err(Rejection::OtherKind),
     }

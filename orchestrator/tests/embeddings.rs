@@ -101,6 +101,39 @@ async fn what_is_no_answer_gets_no_receipt() {
 }
 
 #[tokio::test]
+async fn the_node_says_how_many_embeddings_it_is_busy_with() {
+    let router = FakeRouter::bind().await;
+    let _node = Node::start(Setup { slots: 3, ..Setup::default() }, &[&router]);
+    let mut link = router.open().await;
+    for number in [1, 2] {
+        link.send_task(embed_task(number, &["wait"])).await;
+    }
+    heartbeat_with(&mut link, 2, 1).await;
+    for number in [1, 2] {
+        link.send(ServerFrame::Cancel { task_id: TaskId([number; 32]) }).await;
+    }
+    heartbeat_with(&mut link, 0, 3).await;
+}
+
+/// Reads until the node says so.
+async fn heartbeat_with(link: &mut support::FakeLink, active: u16, free_slots: u16) {
+    let reading = async {
+        loop {
+            match link.next().await {
+                Some(NodeFrame::Heartbeat(h))
+                    if (h.active, h.free_slots) == (active, free_slots) =>
+                {
+                    return;
+                }
+                Some(_) => {}
+                None => panic!("the link ended"),
+            }
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, reading).await.expect("such a heartbeat");
+}
+
+#[tokio::test]
 async fn a_cancelled_embedding_ends_at_once_and_bills_nothing() {
     let router = FakeRouter::bind().await;
     let _node = Node::start(Setup { slots: 1, queue: 0, ..Setup::default() }, &[&router]);

@@ -12,6 +12,10 @@ use std::{
 use support::{COMMIT, FakeHub, Mishap};
 
 fn hub(cache: &Path, url: Option<&str>) -> Hub {
+    hub_that(false, cache, url)
+}
+
+fn hub_that(update: bool, cache: &Path, url: Option<&str>) -> Hub {
     let limits = HubLimits {
         attempts: 4,
         first_pause: Duration::from_millis(1),
@@ -19,7 +23,7 @@ fn hub(cache: &Path, url: Option<&str>) -> Hub {
         ..HubLimits::default()
     };
     let cache = cache.to_owned();
-    Hub::new(HubConfig { url: url.map(str::to_owned), token: None, cache, limits })
+    Hub::new(HubConfig { url: url.map(str::to_owned), token: None, cache, update, limits })
         .expect("a client can be made")
 }
 
@@ -131,4 +135,44 @@ async fn a_model_that_does_not_exist_is_named() {
     let hub = hub(cache.path(), Some(&server.url));
     let error = hub.fetch(&"owner/other@v1".parse().unwrap()).await.unwrap_err();
     assert_eq!(error.to_string(), "the hub has no owner/other@v1");
+}
+
+#[tokio::test]
+async fn a_model_stays_at_its_first_revision_until_it_is_told_to_move_on() {
+    let (server, cache) = (FakeHub::start().await, tempfile::tempdir().unwrap());
+    let first = fetch(cache.path(), &server).await.unwrap();
+    let lock = fs::read_to_string(cache.path().join("cactus-models.lock")).unwrap();
+    assert!(lock.contains("owner/name@main") && lock.contains(COMMIT), "{lock}");
+    assert!(lock.contains(&hex::encode(Sha256::digest(&server.weights))), "{lock}");
+    let newer = "d00d".repeat(10);
+    server.move_to(&newer);
+    assert_eq!(fetch(cache.path(), &server).await.unwrap(), first);
+    let moved = hub_that(true, cache.path(), Some(&server.url)).fetch(&model()).await.unwrap();
+    assert!(moved.ends_with(&newer), "{}", moved.display());
+    assert_eq!(fetch(cache.path(), &server).await.unwrap(), moved, "held from now on");
+    assert_eq!(hub(cache.path(), None).fetch(&model()).await.unwrap(), moved, "and offline");
+}
+
+#[tokio::test]
+async fn a_hub_that_changes_what_a_commit_holds_is_found_out() {
+    let (honest, cache) = (FakeHub::start().await, tempfile::tempdir().unwrap());
+    fetch(cache.path(), &honest).await.unwrap();
+    let other = FakeHub::start_with((0..9_u8).collect()).await;
+    let error = fetch(cache.path(), &other).await.unwrap_err();
+    assert!(matches!(error, HubError::NotAsHeld { .. }), "{error}");
+    fetch(cache.path(), &honest).await.expect("nothing of it was kept");
+    hub_that(true, cache.path(), Some(&other.url)).fetch(&model()).await.expect("by --update");
+}
+
+#[tokio::test]
+async fn a_damaged_lock_is_named_and_not_replaced() {
+    let (server, cache) = (FakeHub::start().await, tempfile::tempdir().unwrap());
+    let path = cache.path().join("cactus-models.lock");
+    let escape = r#"{"models": {"owner/name@main": {"commit": "../../x", "files": {}}}}"#;
+    for damage in ["", "[]", r#"{"models": {}, "more": 1}"#, escape] {
+        fs::write(&path, damage).unwrap();
+        let error = fetch(cache.path(), &server).await.unwrap_err();
+        assert!(matches!(error, HubError::BadLock { .. }), "{damage}: {error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), damage);
+    }
 }

@@ -20,7 +20,8 @@ CACTUS, NODE_TEST, SCHEMATHESIS = sys.argv[1:4]
 del sys.argv[1:4]
 
 QUESTION = [{"role": "user", "content": "What is 12 + 30?"}]
-EMBEDDER = "crates/inference/tests/fixtures/bert-mean"
+# Another one can be given; make_embeddings.py beside the fixture makes one of MiniLM's shape.
+EMBEDDER = os.environ.get("CACTUS_EMBEDDER", "crates/inference/tests/fixtures/bert-mean")
 
 
 def client_of(network, **options):
@@ -63,6 +64,16 @@ class Chat(unittest.TestCase):
         self.assertEqual(texts, {choice.index: choice.message.content for choice in whole.choices})
         alone = self.ask(temperature=1, seed=5)
         self.assertEqual(alone.choices[0].message.content, whole.choices[0].message.content)
+
+    def test_a_bias_rules_a_token_out(self):
+        with open("models/sprout/tokenizer.json") as file:
+            vocabulary = json.load(file)["model"]["vocab"]
+        fours = {str(token): -100 for text, token in vocabulary.items() if "4" in text}
+        self.assertIn("42", self.ask().choices[0].message.content)
+        self.assertNotIn("4", self.ask(logit_bias=fours).choices[0].message.content)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.ask(logit_bias={"1": 101})
+        self.assertEqual(refused.exception.param, "logit_bias")
 
     def test_plain_completions(self):
         prompts = ["What is 1 + 1?", "What is 2 + 2?"]

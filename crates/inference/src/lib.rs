@@ -1,5 +1,6 @@
 //! Text from language models: the [`Engine`] trait, the candle engine, and [`Model`], a handle that
-//! runs one engine on a thread of its own; and vectors from text: [`EmbeddingModel`]. It never opens a socket and knows nothing of money.
+//! runs one engine on a thread of its own; and vectors from text: [`EmbeddingModel`]. It never opens
+//! a socket and knows nothing of money.
 #![warn(missing_docs)]
 
 mod batch;
@@ -9,6 +10,8 @@ mod device;
 mod embedding;
 mod engine;
 mod engines;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod gauges;
 pub mod load;
 mod logprobs;
@@ -39,8 +42,8 @@ pub use model::{CompleteError, Completion, Load, Model, Overloaded};
 pub use options::{EngineOptions, LoadOptions};
 pub use request::{
     ChatMessage, FinishReason, GenerateError, GenerateEvent, GenerateRequest, MAX_ALTERNATIVES,
-    MAX_MESSAGES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOP_STRINGS, Prompt, ResponseFormat,
-    Sampling, TokenLogprob, TokenLogprobs,
+    MAX_BIASED_TOKENS, MAX_MESSAGES, MAX_SCHEMA_BYTES, MAX_STOP_BYTES, MAX_STOP_STRINGS, Prompt,
+    ResponseFormat, Sampling, TokenLogprob, TokenLogprobs,
 };
 pub use sampler::{History, InvalidLogits, TokenSet, sample};
 #[cfg(feature = "tch")]

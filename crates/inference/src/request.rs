@@ -1,6 +1,7 @@
 //! What a caller asks of a model and what comes back, as plain data.
 //! It never runs anything and knows no engine.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,8 @@ pub const MAX_STOP_BYTES: usize = 1024;
 pub const MAX_MESSAGES: usize = 4096;
 /// The most alternatives to a token that can be asked for.
 pub const MAX_ALTERNATIVES: u8 = 20;
+/// The most tokens whose likelihood a request may change.
+pub const MAX_BIASED_TOKENS: usize = 300;
 /// The longest JSON schema, in bytes.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 
@@ -27,7 +30,7 @@ pub struct ChatMessage {
 
 /// How the next token is chosen.
 ///
-/// They apply in this order: penalties, top-k, temperature, top-p, min-p.
+/// They apply in this order: bias and penalties, top-k, temperature, top-p, min-p.
 /// The randomness of the token at output position `n` depends on `seed` and `n` alone, so any
 /// token can be derived again later from its logits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +50,8 @@ pub struct Sampling {
     pub frequency_penalty: f32,
     /// Subtracted once from the logit of every token already generated. In `-2..=2`.
     pub presence_penalty: f32,
+    /// Added to the logits of these tokens, at most [`MAX_BIASED_TOKENS`]. In `-100..=100`.
+    pub logit_bias: BTreeMap<u32, f32>,
 }
 
 impl Default for Sampling {
@@ -59,6 +64,7 @@ impl Default for Sampling {
             seed: 0,
             frequency_penalty: 0.0,
             presence_penalty: 0.0,
+            logit_bias: BTreeMap::new(),
         }
     }
 }
@@ -81,7 +87,12 @@ impl Sampling {
             ("frequency_penalty", self.frequency_penalty, -2.0..=2.0),
             ("presence_penalty", self.presence_penalty, -2.0..=2.0),
         ];
-        for (name, value, range) in fields {
+        if self.logit_bias.len() > MAX_BIASED_TOKENS {
+            let reason = format!("`logit_bias` has at most {MAX_BIASED_TOKENS} tokens");
+            return Err(GenerateError::BadRequest(reason));
+        }
+        let biases = self.logit_bias.values().map(|bias| ("logit_bias", *bias, -100.0..=100.0));
+        for (name, value, range) in fields.into_iter().chain(biases) {
             if !range.contains(&value) {
                 let (low, high) = (range.start(), range.end());
                 return Err(GenerateError::BadRequest(format!(

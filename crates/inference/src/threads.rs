@@ -88,8 +88,10 @@ impl Prompts {
         request.check()?;
         let known =
             |token: &u32| usize::try_from(*token).is_ok_and(|token| token < self.vocabulary);
-        if let Some(token) = request.resume.iter().find(|token| !known(token)) {
-            let reason = format!("`resume` has token {token}, which this model does not know");
+        let named = request.resume.iter().map(|token| ("resume", token));
+        let biased = request.sampling.logit_bias.keys().map(|token| ("logit_bias", token));
+        if let Some((field, token)) = named.chain(biased).find(|(_, token)| !known(token)) {
+            let reason = format!("`{field}` has token {token}, which this model does not know");
             return Err(GenerateError::BadRequest(reason));
         }
         let mut prompt = self.codec.prompt(&request.prompt, self.context)?;

@@ -276,6 +276,27 @@ async fn an_answer_that_another_node_began_goes_on_as_that_node_would_have() {
 }
 
 #[tokio::test]
+async fn a_bias_rules_out_and_insists_and_an_answer_goes_on_with_it() {
+    let model = Model::load(options(2)).unwrap();
+    let plain = complete(&model, request("the sun", 20)).await.unwrap().token_ids;
+    let biased = |token: u32, bias: f32| {
+        let mut request = request("the sun", 20);
+        request.sampling.logit_bias.insert(token, bias);
+        request
+    };
+    let without = complete(&model, biased(plain[3], -100.0)).await.unwrap().token_ids;
+    assert_eq!(without[..3], plain[..3]);
+    assert!(!without.contains(&plain[3]));
+    let resumed = GenerateRequest { resume: without[..7].to_vec(), ..biased(plain[3], -100.0) };
+    assert_eq!(complete(&model, resumed).await.unwrap().token_ids, without[7..]);
+    assert_eq!(complete(&model, biased(40, 100.0)).await.unwrap().token_ids, [40; 20]);
+    for bad in [biased(288, 1.0), biased(40, 100.5), biased(40, f32::NAN)] {
+        let refused = complete(&model, bad).await;
+        assert!(matches!(refused, Err(CompleteError::Failed(GenerateError::BadRequest(_)))));
+    }
+}
+
+#[tokio::test]
 async fn a_beginning_that_cannot_be_is_refused() {
     let model = Model::load(options(1)).unwrap();
     let object = ResponseFormat::JsonObject;

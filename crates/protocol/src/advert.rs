@@ -66,17 +66,20 @@ pub enum Feature {
     Resume,
     /// Prompts without a chat template.
     TextPrompt,
+    /// Single tokens made likelier or less likely.
+    LogitBias,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TokenIds,
         Self::Logprobs,
         Self::JsonObject,
         Self::JsonSchema,
         Self::Resume,
         Self::TextPrompt,
+        Self::LogitBias,
     ];
 }
 

@@ -17,6 +17,8 @@ pub const MAX_STOPS: usize = 16;
 pub const MAX_STOP_BYTES: usize = 1024;
 /// The most alternatives per token that a request may ask for.
 pub const MAX_TOP_LOGPROBS: u8 = 20;
+/// The most tokens whose likelihood a request may change.
+pub const MAX_BIASED_TOKENS: usize = 300;
 /// The longest JSON schema, in bytes.
 pub const MAX_SCHEMA_BYTES: usize = 64 * 1024;
 /// The longest output that another node goes on with, in tokens.
@@ -108,6 +110,15 @@ impl Sampling {
     }
 }
 
+/// What is added to the logit of one token, before anything else is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenBias {
+    /// The token, by its id in the model's vocabulary.
+    pub token: u32,
+    /// −100,000 to 100,000.
+    pub bias_milli: i32,
+}
+
 /// What form the answer must have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ResponseFormat {
@@ -129,6 +140,8 @@ pub struct ChatRequest {
     pub prompt: Prompt,
     /// How tokens are chosen.
     pub sampling: Sampling,
+    /// Tokens made likelier or less likely, in the order of their ids, each once.
+    pub logit_bias: Vec<TokenBias>,
     /// The most tokens to produce, those of `resume` not counted; at least 1, or 0 to end an answer
     /// of which `resume` has every token: its node was lost before it said so.
     pub max_tokens: u32,
@@ -156,6 +169,7 @@ impl ChatRequest {
             model: model.into(),
             prompt: Prompt::Messages(messages),
             sampling,
+            logit_bias: Vec::new(),
             max_tokens,
             stop: Vec::new(),
             logprobs: None,
@@ -191,6 +205,7 @@ impl ChatRequest {
             (matches!(self.response_format, ResponseFormat::JsonSchema(_)), Feature::JsonSchema),
             (!self.resume.is_empty(), Feature::Resume),
             (matches!(self.prompt, Prompt::Text(_)), Feature::TextPrompt),
+            (!self.logit_bias.is_empty(), Feature::LogitBias),
         ];
         needs.into_iter().filter_map(|(needed, feature)| needed.then_some(feature)).collect()
     }
@@ -209,6 +224,8 @@ impl ChatRequest {
             ResponseFormat::JsonSchema(schema) => (1..=MAX_SCHEMA_BYTES).contains(&schema.len()),
             ResponseFormat::Text | ResponseFormat::JsonObject => true,
         };
+        let in_order = |pair: &[TokenBias]| pair[0].token < pair[1].token;
+        let small = |bias: &TokenBias| (-100_000..=100_000).contains(&bias.bias_milli);
         let bounds = [
             ((1..=MAX_MODEL_BYTES).contains(&self.model.len()), "model: 1 to 256 bytes"),
             (prompt_fits, "the prompt has 1 to 4096 messages, or a text that is not empty"),
@@ -220,6 +237,9 @@ impl ChatRequest {
             (self.stop.iter().all(stop_fits), "a stop text has 1 to 1024 bytes"),
             (self.logprobs.unwrap_or(0) <= MAX_TOP_LOGPROBS, "at most 20 alternatives per token"),
             (schema_fits, "a JSON schema has 1 to 65536 bytes"),
+            (self.logit_bias.len() <= MAX_BIASED_TOKENS, "logit_bias has at most 300 tokens"),
+            (self.logit_bias.windows(2).all(in_order), "logit_bias has each token once, in order"),
+            (self.logit_bias.iter().all(small), "a bias is from -100 to 100"),
             (self.resume.len() <= MAX_RESUMED_TOKENS, "at most 131072 tokens to go on after"),
         ];
         if let Some((_, reason)) = bounds.into_iter().find(|(holds, _)| !holds) {
@@ -263,10 +283,11 @@ mod tests {
 
     /// The request with one field changed, for each field.
     fn variations() -> Vec<ChatRequest> {
-        let changes: [fn(&mut ChatRequest); 8] = [
+        let changes: [fn(&mut ChatRequest); 9] = [
             |r| r.model.push('x'),
             |r| r.prompt = Prompt::Text("2+2".into()),
             |r| r.sampling.seed = 1,
+            |r| r.logit_bias.push(TokenBias { token: 5, bias_milli: -100_000 }),
             |r| r.max_tokens = 9,
             |r| r.stop.push("x".into()),
             |r| r.logprobs = Some(0),
@@ -291,6 +312,17 @@ mod tests {
 
     #[test]
     fn what_no_node_serves_is_out_of_bounds() {
+        let bias = |token, bias_milli| TokenBias { token, bias_milli };
+        let biased = [
+            vec![bias(1, 100_001)],
+            vec![bias(1, -100_001)],
+            vec![bias(1, 0), bias(1, 0)],
+            vec![bias(2, 0), bias(1, 0)],
+            (0..301).map(|token| bias(token, 1)).collect(),
+        ];
+        for (index, logit_bias) in biased.into_iter().enumerate() {
+            assert!(ChatRequest { logit_bias, ..request() }.check().is_err(), "bias {index}");
+        }
         let changes: [fn(&mut ChatRequest); 14] = [
             |r| r.model.clear(),
             |r| r.model = "x".repeat(257),
@@ -329,9 +361,16 @@ mod tests {
             logprobs: Some(3),
             response_format: ResponseFormat::JsonSchema("{}".into()),
             resume: vec![1],
+            logit_bias: vec![TokenBias { token: 1, bias_milli: 5 }],
             ..request()
         };
-        let needed = [Feature::Logprobs, Feature::JsonSchema, Feature::Resume, Feature::TextPrompt];
+        let needed = [
+            Feature::Logprobs,
+            Feature::JsonSchema,
+            Feature::Resume,
+            Feature::TextPrompt,
+            Feature::LogitBias,
+        ];
         assert_eq!(everything.needed_features(), needed);
     }
 

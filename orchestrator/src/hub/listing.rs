@@ -130,7 +130,7 @@ fn checked(file: RawFile) -> Result<RemoteFile, HubError> {
     Ok(RemoteFile { name, bytes, hash })
 }
 
-fn is_hex(text: &str, length: usize) -> bool {
+pub(super) fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 

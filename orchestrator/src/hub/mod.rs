@@ -1,9 +1,10 @@
 //! Models from a hub that speaks Hugging Face's API, into the cache that all its tools share. What
-//! comes is used only when its hash is what the hub announced; a cached revision needs no network.
-//! It never runs anything from a repository and fetches weights in safetensors only.
+//! comes is used only when its hash is what the hub announced, and what the lock file holds from
+//! the first download on; a cached revision needs no network. It never runs anything from a repository and fetches weights in safetensors only.
 
 mod download;
 mod listing;
+mod lock;
 mod progress;
 mod reference;
 
@@ -11,6 +12,7 @@ pub use reference::{BadReference, ModelReference};
 
 use crate::backoff::jittered;
 use listing::{Listing, RemoteFile};
+use lock::{Held, Lock};
 use progress::Progress;
 use reqwest::{
     RequestBuilder, Response, StatusCode,
@@ -38,6 +40,8 @@ pub struct HubConfig {
     pub token: Option<HeaderValue>,
     /// The folder of all models, `hub` in `HF_HOME`.
     pub cache: PathBuf,
+    /// Take what branches point to now, and hold that from now on.
+    pub update: bool,
     /// How long things may take.
     pub limits: HubLimits,
 }
@@ -101,6 +105,22 @@ pub enum HubError {
     /// The same.
     #[error("{0} is not what the hub announced: its size or hash is wrong")]
     WrongHash(String),
+    /// Ask the model's makers; `--update` takes what the hub has now.
+    #[error("{file} of {model} is not the one that cactus-models.lock holds")]
+    NotAsHeld {
+        /// The model.
+        model: String,
+        /// The file.
+        file: String,
+    },
+    /// Mend or remove the file.
+    #[error("{} cannot be read: {reason}", path.display())]
+    BadLock {
+        /// The lock file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Wait for the other program.
     #[error("another program is downloading {}", .0.display())]
     InUse(PathBuf),
@@ -155,12 +175,15 @@ impl Hub {
     /// # Errors
     /// [`HubError`] by what the operator can do.
     pub async fn fetch(&self, model: &ModelReference) -> Result<PathBuf, HubError> {
+        let lock = Lock::read(&self.config.cache)?;
+        let held = lock.held(model).filter(|_| !self.config.update);
+        let asked = held.map_or_else(|| model.clone(), |held| model.at(&held.commit));
         let folder = self.config.cache.join(model.folder());
-        let cached = cached(&folder, &model.revision);
+        let cached = cached(&folder, &asked.revision);
         if self.config.url.is_none() {
-            return cached.ok_or_else(|| HubError::Offline(model.to_string()));
+            return cached.ok_or_else(|| HubError::Offline(asked.to_string()));
         }
-        let listing = match (self.list(model).await, cached) {
+        let listing = match (self.list(&asked).await, cached) {
             (Ok(listing), _) => listing,
             (Err(fault), Some(directory)) if fault.may_pass() => {
                 tracing::warn!(%model, %fault, "serving the cached revision");
@@ -168,7 +191,13 @@ impl Hub {
             }
             (Err(fault), _) => return Err(fault),
         };
-        self.download(model, &folder, &listing).await
+        if held.is_some_and(|held| held.commit != listing.commit) {
+            return Err(HubError::Odd(format!("asked for {asked}, it shows {}", listing.commit)));
+        }
+        let (directory, files) = self.download(&asked, &folder, (&listing, held)).await?;
+        let commit = listing.commit;
+        lock::hold(&self.config.cache, model, Held { commit, files })?;
+        Ok(directory)
     }
 
     async fn list(&self, model: &ModelReference) -> Result<Listing, HubError> {
@@ -208,8 +237,8 @@ impl Hub {
         &self,
         model: &ModelReference,
         folder: &Path,
-        listing: &Listing,
-    ) -> Result<PathBuf, HubError> {
+        (listing, held): (&Listing, Option<&Held>),
+    ) -> Result<(PathBuf, BTreeMap<String, String>), HubError> {
         let snapshot = folder.join("snapshots").join(&listing.commit);
         let record = folder.join("cactus").join(format!("{}.json", listing.commit));
         let known: BTreeMap<String, String> = fs::read(&record)
@@ -223,6 +252,10 @@ impl Hub {
             let known = known.get(&file.name);
             let sha256 = self.bring(model, (folder, listing), (file, known), &mut progress).await?;
             progress.end_file(file.bytes);
+            if held.is_some_and(|held| held.contradicts(&file.name, &sha256)) {
+                let (model, file) = (model.to_string(), file.name.clone());
+                return Err(HubError::NotAsHeld { model, file });
+            }
             link(folder, &snapshot, file)?;
             hashes.insert(file.name.clone(), sha256);
         }
@@ -231,7 +264,7 @@ impl Hub {
         write(&record, &text)?;
         write(&folder.join("refs").join(&model.revision), listing.commit.as_bytes())?;
         tracing::info!(%model, commit = listing.commit, bytes = listing.bytes(), "model is here");
-        Ok(snapshot)
+        Ok((snapshot, hashes))
     }
 
     /// Makes sure that a file's content is in the cache; its SHA-256.

@@ -3,7 +3,8 @@
 
 use std::{fmt, path::Path, str::FromStr};
 
-/// Short names. They follow the newest revision; whoever wants one revision names it behind an @.
+/// Short names. The first download takes the newest revision, and the lock file holds it from then
+/// on; whoever wants another names it behind an @.
 const ALIASES: [(&str, &str); 5] = [
     ("minilm", "sentence-transformers/all-MiniLM-L6-v2"),
     ("qwen3-0.6b", "Qwen/Qwen3-0.6B"),
@@ -47,6 +48,11 @@ impl ModelReference {
     /// `owner/name`: the id under which it is served.
     pub fn id(&self) -> String {
         format!("{}/{}", self.owner, self.name)
+    }
+
+    /// The same model at another revision.
+    pub(super) fn at(&self, revision: &str) -> Self {
+        Self { revision: revision.to_owned(), ..self.clone() }
     }
 
     /// Its folder in the cache, as every tool of the hub names it.

@@ -39,14 +39,21 @@ pub struct FakeHub {
     pub mishaps: Arc<Mutex<VecDeque<Mishap>>>,
     /// The head of every request.
     pub requests: Arc<Mutex<Vec<String>>>,
+    /// What the branch points to.
+    newest: Arc<Mutex<String>>,
     serving: JoinHandle<()>,
 }
 
 impl FakeHub {
     pub async fn start() -> Self {
+        Self::start_with((0..300_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect()).await
+    }
+
+    pub async fn start_with(weights: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let weights: Vec<u8> = (0..300_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+        let newest = Arc::new(Mutex::new(COMMIT.to_owned()));
+        let branch = Arc::clone(&newest);
         let mishaps: Arc<Mutex<VecDeque<Mishap>>> = Arc::default();
         let requests: Arc<Mutex<Vec<String>>> = Arc::default();
         let (sent, log, wrong) = (weights.clone(), Arc::clone(&requests), Arc::clone(&mishaps));
@@ -56,10 +63,16 @@ impl FakeHub {
                 log.lock().unwrap().push(head.clone());
                 let is_weights = head.contains("model.safetensors ");
                 let mishap = if is_weights { wrong.lock().unwrap().pop_front() } else { None };
-                let _ = answer(&mut stream, &head, &sent, mishap).await;
+                let main = branch.lock().unwrap().clone();
+                let _ = answer(&mut stream, &head, (&sent, &main), mishap).await;
             }
         });
-        Self { url, weights, mishaps, requests, serving }
+        Self { url, weights, mishaps, requests, newest, serving }
+    }
+
+    /// Moves the branch.
+    pub fn move_to(&self, commit: &str) {
+        *self.newest.lock().unwrap() = commit.to_owned();
     }
 
     pub fn die(&self) {
@@ -90,7 +103,7 @@ fn git_blob(content: &[u8]) -> String {
     hex::encode(sha1::Sha1::new().chain_update(head).chain_update(content).finalize())
 }
 
-fn listing(weights: &[u8]) -> String {
+fn listing(weights: &[u8], commit: &str) -> String {
     let sha256 = hex::encode(Sha256::digest(weights));
     let plain = |name: &str| {
         let content = small(name);
@@ -104,18 +117,20 @@ fn listing(weights: &[u8]) -> String {
         large,
         json!({"rfilename": "evil.py", "size": 9, "blobId": "b".repeat(40)}),
     ];
-    json!({"sha": COMMIT, "siblings": siblings}).to_string()
+    json!({"sha": commit, "siblings": siblings}).to_string()
 }
 
 async fn answer(
     stream: &mut TcpStream,
     head: &str,
-    weights: &[u8],
+    (weights, main): (&[u8], &str),
     mishap: Option<Mishap>,
 ) -> std::io::Result<()> {
     let path = head.split(' ').nth(1).unwrap_or_default();
-    if path.starts_with("/api/models/owner/name/revision/") {
-        return respond(stream, "200 OK", "", listing(weights).as_bytes()).await;
+    if let Some(revision) = path.strip_prefix("/api/models/owner/name/revision/") {
+        let revision = revision.split('?').next().filter(|revision| revision.len() == 40);
+        let listing = listing(weights, revision.unwrap_or(main));
+        return respond(stream, "200 OK", "", listing.as_bytes()).await;
     }
     let name = path.rsplit('/').next().unwrap_or_default();
     if !path.contains("owner/name/resolve") && !path.starts_with("/cdn/") {

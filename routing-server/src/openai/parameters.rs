@@ -2,9 +2,13 @@
 //! thousandths here and nowhere else.
 
 use crate::error::Invalid;
-use cactus_protocol::{Sampling, chat::MAX_TOP_LOGPROBS};
+use cactus_protocol::{
+    Sampling,
+    chat::{MAX_BIASED_TOKENS, MAX_TOP_LOGPROBS, TokenBias},
+};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
+use std::collections::BTreeMap;
 
 const MAX_STOPS: usize = 4;
 const MAX_STOP_BYTES: usize = 1024;
@@ -48,14 +52,10 @@ pub struct RawSampling {
     pub frequency_penalty: Option<f64>,
     pub presence_penalty: Option<f64>,
     pub seed: Option<i64>,
-    pub logit_bias: Option<Map<String, Value>>,
 }
 
 /// Checks how tokens are chosen. Without a seed one is drawn.
 pub fn sampling(raw: &RawSampling) -> Result<Sampling, Invalid> {
-    if raw.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
-        return Err(Invalid::unsupported("logit_bias", "logit_bias is not served"));
-    }
     let unsigned = |param, value: Option<f64>, range, default| {
         milli(param, value, range).map(|m| m.map_or(default, i32::unsigned_abs))
     };
@@ -69,6 +69,26 @@ pub fn sampling(raw: &RawSampling) -> Result<Sampling, Invalid> {
         presence_penalty_milli: signed("presence_penalty", raw.presence_penalty)?,
         seed: raw.seed.map_or_else(rand::random, i64::cast_unsigned),
     })
+}
+
+/// Token ids and what is added to their logits.
+pub fn logit_bias(raw: Option<Map<String, Value>>) -> Result<Vec<TokenBias>, Invalid> {
+    let raw = raw.unwrap_or_default();
+    if raw.len() > MAX_BIASED_TOKENS {
+        let text = format!("must have at most {MAX_BIASED_TOKENS} tokens");
+        return Err(Invalid::value("logit_bias", text));
+    }
+    let mut biases = BTreeMap::new();
+    for (token, bias) in raw {
+        let token = token.parse().ok().filter(|id: &u32| id.to_string() == token);
+        let bias = milli("logit_bias", bias.as_f64(), (-100.0, 100.0))?;
+        let (Some(token), Some(bias_milli)) = (token, bias) else {
+            let text = "must be an object of token ids with numbers from -100 to 100";
+            return Err(Invalid::value("logit_bias", text.to_owned()));
+        };
+        biases.insert(token, bias_milli);
+    }
+    Ok(biases.into_iter().map(|(token, bias_milli)| TokenBias { token, bias_milli }).collect())
 }
 
 /// 0 and, as other servers have it, −1 stand for all tokens.
@@ -90,7 +110,7 @@ fn milli(
     if !(least..=most).contains(&value) {
         return Err(Invalid::value(param, format!("must be from {least} to {most}")));
     }
-    #[expect(clippy::cast_possible_truncation, reason = "at most 2000 either way")]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 100,000 either way")]
     Ok(Some((value * 1000.0).round() as i32))
 }
 

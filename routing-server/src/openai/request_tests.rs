@@ -4,7 +4,7 @@ use super::*;
 use actix_web::http::header::HeaderMap;
 use cactus_protocol::{Feature, Prompt, ResponseFormat, Role, Sampling};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 fn with(extra: Value) -> Result<TextCall, Invalid> {
     let mut body = json!({"model": "sprout", "messages": [{"role": "user", "content": "hi"}]});
@@ -33,7 +33,13 @@ fn values_out_of_range_are_refused_by_name() {
     }
     check_refused(json!({"top_k": -2}), "top_k");
     check_refused(json!({"min_p": 1.5}), "min_p");
-    check_refused(json!({"logit_bias": {"5": 1}}), "logit_bias");
+    let many: Map<String, Value> = (0..301).map(|n| (n.to_string(), json!(1))).collect();
+    for bad in [json!({"5": 100.1}), json!({"5": -101}), json!({"5": "1"}), json!({"5": null})] {
+        check_refused(json!({"logit_bias": bad}), "logit_bias");
+    }
+    for bad in [json!({"x": 1}), json!({"-1": 1}), json!({"05": 1}), json!({"": 1}), json!(many)] {
+        check_refused(json!({"logit_bias": bad}), "logit_bias");
+    }
     check_refused(json!({"modalities": ["audio"]}), "modalities");
     check_refused(json!({"stop": ["a", "b", "c", "d", "e"]}), "stop");
     check_refused(json!({"stop": ""}), "stop");
@@ -63,6 +69,7 @@ fn what_clients_send_is_understood() {
         "temperature": 0.7, "top_p": 0.9, "top_k": 40, "min_p": 0.05, "seed": -1, "stop": "END", "n": 1,
         "max_tokens": 5, "max_completion_tokens": 7, "frequency_penalty": -0.5,
         "stream": true, "stream_options": {"include_usage": true},
+        "logit_bias": {"50256": -100, "7": 1.5, "10": 0.25},
         "user": "u", "metadata": {"k": [1]}, "tools": null, "logprobs": false,
     }))
     .unwrap();
@@ -73,7 +80,9 @@ fn what_clients_send_is_understood() {
     assert_eq!(messages[1].content, "ab");
     assert_eq!(request.max_tokens, 7);
     assert_eq!(request.stop, ["END"]);
-    assert_eq!(request.needed_features(), []);
+    assert_eq!(request.needed_features(), [Feature::LogitBias]);
+    let biases = request.logit_bias.iter().map(|bias| (bias.token, bias.bias_milli));
+    assert_eq!(biases.collect::<Vec<_>>(), [(7, 1500), (10, 250), (50_256, -100_000)]);
     let sampling = request.sampling;
     assert_eq!((sampling.temperature_milli, sampling.top_p_milli), (700, 900));
     assert_eq!((sampling.frequency_penalty_milli, sampling.seed), (-500, u64::MAX));

@@ -170,6 +170,22 @@ impl Engine for CandleEngine {
     }
 }
 
+/// Configuration and weights of a directory, as far as a fuzzer can have them in a moment.
+#[cfg(fuzzing)]
+pub(crate) fn parse_directory(files: &mut ModelFiles) {
+    let Ok(architecture) = Architecture::load(files) else { return };
+    let expected = Decoder::expected(&architecture);
+    let sizes = expected.values().map(|shape| shape.iter().product::<usize>());
+    let _ = needs(&architecture, &expected, files, &EngineOptions::new(1)).plan(None, 1 << 30);
+    if sizes.fold(0, usize::saturating_add) < 1 << 20 {
+        let weights = match files.gguf() {
+            Some(gguf) => gguf_weights::load(gguf, &expected, architecture.head_dimension),
+            None => Weights::load(files, &expected),
+        };
+        let _ = weights.and_then(|weights| Decoder::new(architecture, weights, 1));
+    }
+}
+
 /// The row of the last token of each sequence.
 fn last_rows(batch: &Appended<'_>) -> Result<Vec<u32>, EngineError> {
     let ends = batch.iter().scan(0_usize, |end, (_, tokens)| {

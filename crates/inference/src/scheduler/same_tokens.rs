@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -12,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, Next, Scheduler};
 use crate::candle_engine::CandleEngine;
-use crate::engine::{Chunk, Decode, Engine, Prefill, SequenceId, Tap};
+use crate::card::ModelCard;
+use crate::engine::{Capacity, Chunk, Decode, Engine, EngineError, Prefill, SequenceId, Step, Tap};
 use crate::gauges::{Gauges, Totals};
 use crate::load::files::ModelFiles;
 use crate::options::EngineOptions;
@@ -20,6 +22,8 @@ use crate::request::{FinishReason, GenerateEvent, Sampling};
 use crate::sampler::{History, sample};
 use crate::sequence::{Beginning, Job, Reply};
 use crate::text::codec::Codec;
+
+mod faults;
 
 /// One block of sixteen positions takes so much in the fixture's model.
 const BLOCK_BYTES: u64 = 8192;
@@ -74,10 +78,10 @@ struct Run {
 }
 
 impl Run {
-    fn new(slots: usize, blocks: u64, codec: &Arc<Codec>) -> Self {
+    fn new(slots: usize, engine: impl Engine + 'static, codec: &Arc<Codec>) -> Self {
         let gauges = Arc::new(Gauges::default());
         let limits = Limits { slots, token_interval: Duration::ZERO };
-        let engine = Box::new(engine(blocks));
+        let engine = Box::new(engine);
         let scheduler = Scheduler::new(engine, Arc::clone(codec), limits, Arc::clone(&gauges));
         Self { scheduler, gauges, now: Instant::now() }
     }
@@ -159,7 +163,7 @@ fn asked() -> impl Strategy<Value = Asked> {
 /// Runs all of them together and compares each with itself alone.
 fn check(slots: usize, blocks: u64, requests: &[Asked]) -> Result<Totals, TestCaseError> {
     let codec = Arc::new(Codec::load(&mut ModelFiles::open(&directory()).unwrap()).unwrap());
-    let mut run = Run::new(slots, blocks, &codec);
+    let mut run = Run::new(slots, engine(blocks), &codec);
     let mut listeners: Vec<Option<Listener>> = requests.iter().map(|_| None).collect();
     for step in 0..60 {
         for (asked, listener) in requests.iter().zip(&mut listeners) {
@@ -227,36 +231,57 @@ fn the_property_is_tested_with_sequences_that_give_way_and_prefixes_that_are_sha
     assert!(together.reused_tokens > 5 * 96, "{together:?}");
 }
 
-/// Counts the tokens that the engine computes.
-struct Counting {
-    engine: CandleEngine,
-    tokens: Arc<std::sync::atomic::AtomicUsize>,
+/// What the scheduler asks of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Reserve,
+    /// A pass over so many tokens.
+    Pass(usize),
 }
 
-impl Engine for Counting {
-    fn card(&self) -> &crate::ModelCard {
+/// An engine that somebody watches, and may hinder: whatever `watch` returns for a call before
+/// (`false`) or after (`true`) the engine has done it, the scheduler gets.
+struct Watched<W> {
+    engine: CandleEngine,
+    watch: W,
+}
+
+impl<W: FnMut(Call, bool) -> Result<(), EngineError> + Send> Watched<W> {
+    fn pass(
+        &mut self,
+        tokens: usize,
+        compute: impl FnOnce(&mut CandleEngine) -> Result<Step, EngineError>,
+    ) -> Result<Step, EngineError> {
+        (self.watch)(Call::Pass(tokens), false)?;
+        let step = compute(&mut self.engine)?;
+        (self.watch)(Call::Pass(tokens), true)?;
+        Ok(step)
+    }
+}
+
+impl<W: FnMut(Call, bool) -> Result<(), EngineError> + Send> Engine for Watched<W> {
+    fn card(&self) -> &ModelCard {
         self.engine.card()
     }
     fn vocabulary(&self) -> usize {
         self.engine.vocabulary()
     }
-    fn capacity(&self) -> crate::Capacity {
+    fn capacity(&self) -> Capacity {
         self.engine.capacity()
     }
-    fn reserve(&mut self, id: SequenceId, positions: usize) -> Result<(), crate::EngineError> {
+    fn reserve(&mut self, id: SequenceId, positions: usize) -> Result<(), EngineError> {
+        (self.watch)(Call::Reserve, false)?;
         self.engine.reserve(id, positions)
     }
     fn adopt(&mut self, id: SequenceId, salt: u64, tokens: &[u32]) -> usize {
         self.engine.adopt(id, salt, tokens)
     }
-    fn prefill(&mut self, batch: &Prefill, tap: Tap) -> Result<crate::Step, crate::EngineError> {
+    fn prefill(&mut self, batch: &Prefill, tap: Tap) -> Result<Step, EngineError> {
         let tokens = batch.chunks.iter().map(|chunk| chunk.tokens.len()).sum();
-        self.tokens.fetch_add(tokens, std::sync::atomic::Ordering::Relaxed);
-        self.engine.prefill(batch, tap)
+        self.pass(tokens, |engine| engine.prefill(batch, tap))
     }
-    fn decode(&mut self, batch: &Decode, tap: Tap) -> Result<crate::Step, crate::EngineError> {
-        self.tokens.fetch_add(batch.tokens.len(), std::sync::atomic::Ordering::Relaxed);
-        self.engine.decode(batch, tap)
+    fn decode(&mut self, batch: &Decode, tap: Tap) -> Result<Step, EngineError> {
+        self.pass(batch.tokens.len(), |engine| engine.decode(batch, tap))
     }
     fn free(&mut self, id: SequenceId) {
         self.engine.free(id);
@@ -266,17 +291,23 @@ impl Engine for Counting {
 #[test]
 fn a_prompt_that_was_asked_before_skips_nearly_all_of_its_work() {
     let codec = Arc::new(Codec::load(&mut ModelFiles::open(&directory()).unwrap()).unwrap());
-    let computed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let mut run = Run::new(4, 24, &codec);
-    run.scheduler.engine = Box::new(Counting { engine: engine(24), tokens: computed.clone() });
+    let computed = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&computed);
+    let watch = move |call, done| {
+        if let (Call::Pass(tokens), false) = (call, done) {
+            counter.fetch_add(tokens, Ordering::Relaxed);
+        }
+        Ok(())
+    };
+    let mut run = Run::new(4, Watched { engine: engine(24), watch }, &codec);
     let mut asked = crowd(|_| 7).remove(0);
     asked.max_tokens = 1;
     let mut ask = |salt| {
-        let before = computed.load(std::sync::atomic::Ordering::Relaxed);
+        let before = computed.load(Ordering::Relaxed);
         let mut listener = run.push(&Asked { salt, ..asked.clone() }, &codec);
         run.finish();
         listener.tokens();
-        computed.load(std::sync::atomic::Ordering::Relaxed) - before
+        computed.load(Ordering::Relaxed) - before
     };
     assert_eq!(ask(7), 97);
     assert_eq!(ask(7), 1, "six blocks are shared: 99 % of the work is skipped");

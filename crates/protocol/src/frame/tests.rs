@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    chat::{ChatMessage, ChatRequest, FinishReason, Prompt, ResponseFormat, Role, Sampling},
+    chat::{
+        ChatMessage, ChatRequest, FinishReason, Prompt, ResponseFormat, Role, Sampling, TokenBias,
+    },
     id::Hash,
     key::SecretKey,
     receipt::Receipt,
@@ -53,13 +55,23 @@ fn chat() -> impl Strategy<Value = ChatRequest> {
     let sampling = (any::<u32>(), any::<i32>(), any::<u64>()).prop_map(|(top_k, penalty, seed)| {
         Sampling { top_k, presence_penalty_milli: penalty, seed, ..Sampling::default() }
     });
-    let rest = (option::of(any::<u8>()), format, vec(any::<u32>(), 0..5));
+    let bias = (any::<u32>(), any::<i32>());
+    let bias = bias.prop_map(|(token, bias_milli)| TokenBias { token, bias_milli });
+    let rest = (option::of(any::<u8>()), format, vec(any::<u32>(), 0..5), vec(bias, 0..3));
     (text(), prompt, sampling, any::<u32>(), vec(text(), 0..3), rest).prop_map(
-        |(model, prompt, sampling, max_tokens, stop, (logprobs, response_format, resume))| {
+        |(
+            model,
+            prompt,
+            sampling,
+            max_tokens,
+            stop,
+            (logprobs, response_format, resume, logit_bias),
+        )| {
             ChatRequest {
                 model,
                 prompt,
                 sampling,
+                logit_bias,
                 max_tokens,
                 stop,
                 logprobs,
