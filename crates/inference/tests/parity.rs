@@ -1,13 +1,16 @@
 //! The engine against Hugging Face transformers, and against itself: alone, batched, in chunks.
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail it")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use cactus_inference::{
-    CandleEngine, Chunk, Decode, Engine, EngineError, EngineOptions, Matrix, Prefill, SequenceId,
-    Tap,
+    CandleEngine, Chunk, Decode, Engine, EngineError, EngineOptions, LoadError, Matrix, Prefill,
+    SequenceId, Tap,
 };
+use candle_core::{DType, Device, Tensor};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -74,6 +77,7 @@ macro_rules! parity {
         fn $test() {
             check_parity($fixture);
             check_bits($fixture);
+            check_batched($fixture);
         }
     )+};
 }
@@ -142,37 +146,77 @@ fn check_adopted(engine: &mut CandleEngine, tokens: &[u32], whole: &Matrix) {
     }
 }
 
-#[test]
-fn decoding_eight_sequences_together_has_the_bits_of_decoding_each_alone() {
-    let (mut together, expected) = load("llama3", 2);
-    let prompts: Vec<&[u32]> = (0..8).map(|id| &expected.tokens[id..3 * id + 5]).collect();
-    let mut batched = Vec::new();
-    let mut next = Vec::new();
-    for (id, prompt) in (0..).zip(&prompts) {
-        together.reserve(SequenceId(id), 64).unwrap();
-        let (logits, _) = prefill(&mut together, id, prompt, Tap::Last);
-        next.push((SequenceId(id), likeliest(&logits.values)));
-        batched.push(bits(&logits));
-    }
+/// Sequences of different lengths, prefilled in one pass and decoded in one pass, have the bits that
+/// each has alone.
+fn check_batched(name: &str) {
+    let (mut together, expected) = load(name, 2);
+    let prompts: Vec<&[u32]> = (0..4).map(|id| &expected.tokens[id..4 * id]).collect();
+    let prompts = &prompts[1..];
+    (0..3).for_each(|id| together.reserve(SequenceId(id), 40).unwrap());
+    let chunk =
+        |(id, prompt): (u64, &&[u32])| Chunk { sequence: SequenceId(id), tokens: prompt.to_vec() };
+    let batch = Prefill { chunks: (0..).zip(prompts).map(chunk).collect() };
+    let mut step = together.prefill(&batch, Tap::Last).unwrap();
+    let mut batched = vec![Vec::new(); prompts.len()];
     for _ in 0..12 {
-        let step = together.decode(&Decode { tokens: next.clone() }, Tap::Last).unwrap();
-        for (index, output) in step.outputs.iter().enumerate() {
-            next[index].1 = likeliest(&output.logits.values);
-            batched[index].extend(bits(&output.logits));
+        let mut next = Vec::new();
+        for (output, batched) in step.outputs.iter().zip(&mut batched) {
+            next.push((output.sequence, likeliest(&output.logits.values)));
+            batched.extend(bits(&output.logits));
         }
+        step = together.decode(&Decode { tokens: next }, Tap::Last).unwrap();
     }
-    for (prompt, batched) in prompts.into_iter().zip(batched) {
-        let (mut alone, _) = load("llama3", 1);
-        alone.reserve(SequenceId(77), 64).unwrap();
+    for (prompt, batched) in prompts.iter().zip(batched) {
+        let (mut alone, _) = load(name, 1);
+        alone.reserve(SequenceId(77), 40).unwrap();
         let (mut logits, _) = prefill(&mut alone, 77, prompt, Tap::Last);
-        let mut single = bits(&logits);
+        let mut single = Vec::new();
         for _ in 0..12 {
+            single.extend(bits(&logits));
             let batch = Decode { tokens: vec![(SequenceId(77), likeliest(&logits.values))] };
             logits = alone.decode(&batch, Tap::Last).unwrap().outputs.remove(0).logits;
-            single.extend(bits(&logits));
         }
         assert_eq!(single, batched);
     }
+}
+
+#[test]
+fn the_language_part_of_a_gemma3_that_sees_is_the_model_without_eyes() {
+    let (mut plain, expected) = load("gemma3", 1);
+    plain.reserve(SequenceId(0), 40).unwrap();
+    let (wanted, _) = prefill(&mut plain, 0, &expected.tokens, Tap::AllLogits);
+    let parent = tempfile::tempdir().unwrap();
+    let weights = fixture("gemma3").join("model.safetensors");
+    let weights = candle_core::safetensors::load(weights, &Device::Cpu).unwrap();
+    let text = std::fs::read(fixture("gemma3").join("config.json")).unwrap();
+    let mut text: Value = serde_json::from_slice(&text).unwrap();
+    let options = EngineOptions { threads: Some(1), slots: 2, kv_cache_bytes: None };
+    for (name, prefix) in [("new", "model.language_model."), ("old", "language_model.model.")] {
+        let directory = parent.path().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let renamed = |(name, tensor): (&String, &Tensor)| {
+            (name.replacen("model.", prefix, 1), tensor.clone())
+        };
+        let mut all: HashMap<String, Tensor> = weights.iter().map(renamed).collect();
+        let eye = Tensor::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
+        all.insert("model.vision_tower.patches.weight".to_owned(), eye);
+        candle_core::safetensors::save(&all, directory.join("model.safetensors")).unwrap();
+        let config = json!({"model_type": "gemma3", "text_config": text, "vision_config": {}});
+        std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
+        let mut seeing = CandleEngine::load(&directory, options).unwrap();
+        seeing.reserve(SequenceId(0), 40).unwrap();
+        let (found, _) = prefill(&mut seeing, 0, &expected.tokens, Tap::AllLogits);
+        assert_eq!(bits(&found), bits(&wanted), "{name}");
+    }
+    let refused = |config: Value| {
+        std::fs::write(parent.path().join("new/config.json"), config.to_string()).unwrap();
+        CandleEngine::load(&parent.path().join("new"), options).err().expect("loaded")
+    };
+    text["model_type"] = json!("llama");
+    let error = refused(json!({"model_type": "gemma3", "text_config": text}));
+    assert!(matches!(&error, LoadError::Unsupported(what) if what.contains("gemma3")), "{error}");
+    let error = refused(json!({"model_type": "gemma3", "vision_config": {}}));
+    assert!(matches!(error, LoadError::Malformed { .. }), "{error}");
 }
 
 #[test]

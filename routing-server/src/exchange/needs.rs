@@ -109,6 +109,7 @@ fn not_served(work: &Work) -> Invalid {
         Feature::Logprobs => ("logprobs", "log probabilities"),
         Feature::JsonObject | Feature::JsonSchema => ("response_format", "answers in this format"),
         Feature::TextPrompt => ("prompt", "prompts without a template"),
+        Feature::LogitBias => ("logit_bias", "biases of single tokens"),
         Feature::TokenIds | Feature::Resume => ("model", "what is asked"),
     };
     let (param, what) = match (work, features_of(work).first()) {

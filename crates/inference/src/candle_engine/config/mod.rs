@@ -91,7 +91,13 @@ impl Raw {
     fn resolve(self) -> Result<Architecture, Refusal> {
         let family = Family::parse(&self.model_type)?;
         let mut raw = match self.text_config {
-            Some(text) => *text,
+            // Older files leave out what the language part is.
+            Some(text) if text.model_type.is_empty() => *text,
+            Some(text) if Family::parse(&text.model_type)? == family => *text,
+            Some(text) => {
+                let (whole, part) = (self.model_type, text.model_type);
+                return Err(Refusal::Unsupported(format!("a {whole} around a {part}")));
+            }
             None => self,
         };
         family.complete(&mut raw);

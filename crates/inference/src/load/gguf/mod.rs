@@ -5,6 +5,7 @@
 
 mod as_files;
 mod reader;
+mod sentencepiece;
 mod tokenizer;
 
 use std::collections::BTreeMap;

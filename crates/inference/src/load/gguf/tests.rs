@@ -104,6 +104,79 @@ fn lying_tensors_are_refused() {
     }
 }
 
+#[derive(serde::Deserialize)]
+struct SentencePiece {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    kinds: Vec<i32>,
+    cases: Vec<(String, Vec<u32>)>,
+}
+
+fn list(key: &str, kind: u32, values: &[Vec<u8>]) -> Vec<u8> {
+    let count = u64::try_from(values.len()).unwrap().to_le_bytes();
+    let head = [text(key), 9_u32.to_le_bytes().to_vec(), kind.to_le_bytes().to_vec()].concat();
+    [head, count.to_vec(), values.concat()].concat()
+}
+
+/// The fixture's vocabulary as GGUF has it; with these keys more.
+fn sentencepiece(fixture: &SentencePiece, more: &[Vec<u8>]) -> Gguf {
+    let keys = u64::try_from(4 + more.len()).unwrap();
+    let mut bytes = header(0, keys);
+    bytes.extend(
+        [text("tokenizer.ggml.model"), 8_u32.to_le_bytes().to_vec(), text("llama")].concat(),
+    );
+    let tokens: Vec<_> = fixture.tokens.iter().map(|token| text(token)).collect();
+    let scores: Vec<_> = fixture.scores.iter().map(|score| score.to_le_bytes().to_vec()).collect();
+    let kinds: Vec<_> = fixture.kinds.iter().map(|kind| kind.to_le_bytes().to_vec()).collect();
+    bytes.extend(list("tokenizer.ggml.tokens", 8, &tokens));
+    bytes.extend(list("tokenizer.ggml.scores", 6, &scores));
+    bytes.extend(list("tokenizer.ggml.token_type", 5, &kinds));
+    bytes.extend(more.concat());
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    Gguf::parse(bytes).unwrap()
+}
+
+#[test]
+fn a_sentencepiece_vocabulary_has_the_tokens_of_sentencepiece_itself() {
+    let fixture = include_str!("../../../tests/fixtures/sentencepiece.json");
+    let fixture: SentencePiece = serde_json::from_str(fixture).unwrap();
+    let gguf = sentencepiece(&fixture, &[]);
+    let json = super::as_file(&gguf, "tokenizer.json").unwrap().expect("it can be rebuilt");
+    let tokenizer = crate::text::codec::parse_tokenizer(&json).unwrap();
+    assert!(fixture.cases.len() > 20);
+    for (text, ids) in &fixture.cases {
+        let found = tokenizer.encode_fast(text.as_str(), false).unwrap();
+        assert_eq!(found.get_ids(), ids, "{text:?}");
+        assert_eq!(&tokenizer.decode(ids, true).unwrap(), text);
+    }
+    let marked = tokenizer.encode_fast("</s>a", false).unwrap();
+    assert_eq!(marked.get_ids()[0], 2, "control tokens are found in a text");
+    let beginning =
+        [text("tokenizer.ggml.bos_token_id"), [4_u32, 1].map(u32::to_le_bytes).concat()];
+    let gguf = sentencepiece(&fixture, &[beginning.concat()]);
+    let json = super::as_file(&gguf, "tokenizer.json").unwrap().unwrap();
+    let tokenizer = crate::text::codec::parse_tokenizer(&json).unwrap();
+    assert_eq!(tokenizer.encode_fast("", true).unwrap().get_ids(), [1]);
+}
+
+#[test]
+fn a_sentencepiece_vocabulary_without_scores_is_not_guessed_and_a_wrong_one_is_refused() {
+    let tokens = ["<unk>", "a", "aa"].map(str::to_owned).to_vec();
+    let good = SentencePiece { tokens, scores: vec![0.0; 3], kinds: vec![2, 1, 1], cases: vec![] };
+    assert!(super::as_file(&sentencepiece(&good, &[]), "tokenizer.json").unwrap().is_some());
+    let scores = vec![0.0; 2];
+    let short = SentencePiece { scores, ..good };
+    assert!(super::as_file(&sentencepiece(&short, &[]), "tokenizer.json").is_err());
+    let mut bytes = header(0, 2);
+    bytes.extend(
+        [text("tokenizer.ggml.model"), 8_u32.to_le_bytes().to_vec(), text("llama")].concat(),
+    );
+    bytes.extend(list("tokenizer.ggml.tokens", 8, &[text("a")]));
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    let gguf = Gguf::parse(bytes).unwrap();
+    assert_eq!(super::as_file(&gguf, "tokenizer.json").unwrap(), None);
+}
+
 proptest! {
     #[test]
     fn no_change_of_a_few_bytes_makes_it_panic(

@@ -1,15 +1,17 @@
-//! `tokenizer.json` from the metadata of a GGUF file, for byte-level BPE (Llama 3, Qwen).
-//! It never guesses: a vocabulary of another kind needs a `tokenizer.json` beside the file.
+//! `tokenizer.json` from the metadata of a GGUF file, for byte-level BPE (Llama 3, Qwen); other kinds
+//! are passed on. It never guesses: an unknown vocabulary needs a `tokenizer.json` beside the file.
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Gguf, Value};
+use super::{Gguf, Value, sentencepiece};
 
 /// How text is cut before merging; the patterns of the original tokenizers.
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Control tokens, and tokens that the trainer named.
-const SPECIAL: [i128; 2] = [3, 4];
+/// Tokens that the trainer named; they have a text.
+const NAMED: i128 = 4;
+/// Control tokens, and those.
+const SPECIAL: [i128; 2] = [3, NAMED];
 
 /// The file's content; `None` if the kind of vocabulary is not one that can be rebuilt.
 pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
@@ -17,8 +19,10 @@ pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
         Some(Value::Text(text)) => Some(text.as_str()),
         _ => None,
     };
-    if text("model") != Some("gpt2") {
-        return Ok(None);
+    match text("model") {
+        Some("gpt2") => {}
+        Some("llama") => return sentencepiece::tokenizer(gguf),
+        _ => return Ok(None),
     }
     let pattern = match text("pre") {
         Some("llama-bpe" | "llama3" | "llama-v3") => Some(LLAMA3),
@@ -51,7 +55,7 @@ pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
     let normal = if pattern == Some(QWEN2) { json!({"type": "NFC"}) } else { Json::Null };
     Ok(Some(json!({
         "version": "1.0",
-        "added_tokens": added(gguf, &tokens)?,
+        "added_tokens": added(gguf, &tokens, &SPECIAL)?,
         "normalizer": normal,
         "post_processor": beginning(gguf, &tokens, pattern == Some(LLAMA3)),
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
@@ -61,7 +65,7 @@ pub(super) fn tokenizer(gguf: &Gguf) -> Result<Option<Json>, String> {
 }
 
 /// The token that is put before every text, if there is one; Llama 3 has it unless told otherwise.
-fn beginning(gguf: &Gguf, tokens: &[&str], usual: bool) -> Json {
+pub(super) fn beginning(gguf: &Gguf, tokens: &[&str], usual: bool) -> Json {
     let wanted = match gguf.value("tokenizer.ggml.add_bos_token") {
         Some(Value::Bool(wanted)) => *wanted,
         _ => usual,
@@ -83,24 +87,26 @@ fn beginning(gguf: &Gguf, tokens: &[&str], usual: bool) -> Json {
     })
 }
 
-fn added(gguf: &Gguf, tokens: &[&str]) -> Result<Vec<Json>, String> {
+/// The tokens of these kinds, which are found in a text before it is cut.
+pub(super) fn added(gguf: &Gguf, tokens: &[&str], wanted: &[i128]) -> Result<Vec<Json>, String> {
     let kinds = match gguf.value("tokenizer.ggml.token_type") {
         None => return Ok(Vec::new()),
         Some(Value::List(kinds)) if kinds.len() == tokens.len() => kinds,
         Some(_) => return Err("tokenizer.ggml.token_type should have one entry per token".into()),
     };
-    let special = |kind: &Value| matches!(kind, Value::Integer(kind) if SPECIAL.contains(kind));
+    let special = |kind: &Value| matches!(kind, Value::Integer(kind) if wanted.contains(kind));
     let each = tokens.iter().zip(kinds).enumerate().filter(|(_, (_, kind))| special(kind));
     let entry = |(id, (token, kind)): (usize, (&&str, &Value))| {
         json!({
-            "id": id, "content": token, "special": *kind == Value::Integer(SPECIAL[0]),
+            "id": id, "content": token, "special": *kind != Value::Integer(NAMED),
             "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
         })
     };
     Ok(each.map(entry).collect())
 }
 
-fn texts<'a>(gguf: &'a Gguf, key: &str) -> Result<Vec<&'a str>, String> {
+/// A list of texts.
+pub(super) fn texts<'a>(gguf: &'a Gguf, key: &str) -> Result<Vec<&'a str>, String> {
     let text = |value: &'a Value| match value {
         Value::Text(text) => Some(text.as_str()),
         _ => None,
