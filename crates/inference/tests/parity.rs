@@ -190,7 +190,7 @@ fn the_language_part_of_a_gemma3_that_sees_is_the_model_without_eyes() {
     let weights = candle_core::safetensors::load(weights, &Device::Cpu).unwrap();
     let text = std::fs::read(fixture("gemma3").join("config.json")).unwrap();
     let mut text: Value = serde_json::from_slice(&text).unwrap();
-    let options = EngineOptions { threads: Some(1), slots: 2, kv_cache_bytes: None };
+    let options = || EngineOptions { threads: Some(1), ..EngineOptions::new(2) };
     for (name, prefix) in [("new", "model.language_model."), ("old", "language_model.model.")] {
         let directory = parent.path().join(name);
         std::fs::create_dir(&directory).unwrap();
@@ -203,14 +203,14 @@ fn the_language_part_of_a_gemma3_that_sees_is_the_model_without_eyes() {
         candle_core::safetensors::save(&all, directory.join("model.safetensors")).unwrap();
         let config = json!({"model_type": "gemma3", "text_config": text, "vision_config": {}});
         std::fs::write(directory.join("config.json"), config.to_string()).unwrap();
-        let mut seeing = CandleEngine::load(&directory, options).unwrap();
+        let mut seeing = CandleEngine::load(&directory, options()).unwrap();
         seeing.reserve(SequenceId(0), 40).unwrap();
         let (found, _) = prefill(&mut seeing, 0, &expected.tokens, Tap::AllLogits);
         assert_eq!(bits(&found), bits(&wanted), "{name}");
     }
     let refused = |config: Value| {
         std::fs::write(parent.path().join("new/config.json"), config.to_string()).unwrap();
-        CandleEngine::load(&parent.path().join("new"), options).err().expect("loaded")
+        CandleEngine::load(&parent.path().join("new"), options()).err().expect("loaded")
     };
     text["model_type"] = json!("llama");
     let error = refused(json!({"model_type": "gemma3", "text_config": text}));
