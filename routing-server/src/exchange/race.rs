@@ -49,6 +49,11 @@ impl Exchange {
                 () = self.delivery.client_gone() => return attempt,
                 () = tokio::time::sleep_until(late_at.into()) => {}
             }
+            if late_at.elapsed() > LEAST_PATIENCE {
+                // This server was late itself: what the node said may wait to be read.
+                patience = attempt.sent_at.elapsed() + LEAST_PATIENCE;
+                continue;
+            }
             if late == Late::ALittle {
                 self.note_silence(&attempt);
             }
