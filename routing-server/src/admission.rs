@@ -1,7 +1,14 @@
 //! Reserves a task's money before its first token, in memory, and undoes that unless the task is
 //! kept. The chain is asked only when the balance is unknown or seems too small.
 
-use crate::{app::App, budget::Refusal, error::ApiError, settlement::store};
+use crate::{
+    app::App,
+    budget::Refusal,
+    chain::ChainAway,
+    error::ApiError,
+    settlement::store,
+    shares::{self, NotGranted},
+};
 use cactus_dispatch::exposure_limit;
 use cactus_protocol::{Address, Octas, SignedOrder, TaskId};
 use std::{
@@ -13,6 +20,9 @@ use std::{
 const REFUSAL_AGE: Duration = Duration::from_millis(25);
 /// A reservation may have to learn the balance, the order, and a fresher balance.
 const MAX_LESSONS: usize = 3;
+/// How often it waits for what other servers give back, and how long each time.
+const MAX_WAITS: usize = 12;
+const WAIT: Duration = Duration::from_millis(250);
 
 /// What a task would cost at most and who would be owed.
 #[derive(Debug, Clone, Copy)]
@@ -91,25 +101,58 @@ async fn reserve_money(app: &App, order: &SignedOrder, ask: Ask) -> Result<(), A
                 .into(),
         });
     }
+    if !app.instance.is_alive() {
+        return Err(busy("this server lost touch with its database; use another one"));
+    }
     forget_what_may_have_left(app, &order.order.client);
-    let attempt = || app.budget.lock().reserve(&order.order, ask.task_id, ask.lock);
-    let client = order.order.client;
-    for _ in 0..MAX_LESSONS {
-        match attempt() {
-            Ok(()) => return Ok(()),
-            Err(Refusal::BalanceUnknown) => refresh_balance(app, client).await?,
-            Err(Refusal::OrderUnknown) => recall_order(app, order).await?,
-            Err(Refusal::Insufficient { .. }) => {
-                let now = Instant::now();
-                if !app.budget.lock().start_refresh(client, REFUSAL_AGE, now) {
-                    break;
-                }
-                refresh_balance(app, client).await?;
+    let (mut lessons, mut waits) = (MAX_LESSONS, MAX_WAITS);
+    loop {
+        let reserved = app.budget.lock().reserve(&order.order, ask.task_id, ask.lock);
+        let Err(refusal) = reserved else { return Ok(()) };
+        let lesson =
+            if lessons == 0 { Lesson::None } else { learn(app, order, (ask, refusal)).await? };
+        match lesson {
+            Lesson::None => return Err(payment_required(order, ask.lock, refusal)),
+            Lesson::Learnt => lessons -= 1,
+            Lesson::OthersHoldIt if waits == 0 => lessons = 0,
+            Lesson::OthersHoldIt => {
+                waits -= 1;
+                tokio::time::sleep(WAIT).await;
             }
-            Err(Refusal::OrderSpent { .. }) => break,
         }
     }
-    attempt().map_err(|refusal| payment_required(order, ask.lock, refusal))
+}
+
+/// What came of asking.
+enum Lesson {
+    /// There is nothing to learn.
+    None,
+    /// Trying again is worth it.
+    Learnt,
+    /// Other servers hold what is missing, and were asked for it.
+    OthersHoldIt,
+}
+
+async fn learn(
+    app: &App,
+    order: &SignedOrder,
+    (ask, refusal): (Ask, Refusal),
+) -> Result<Lesson, ApiError> {
+    let (client, is_shared) = (order.order.client, app.instance.is_shared);
+    let others_hold_it = match refusal {
+        Refusal::BalanceUnknown => refresh_balance(app, client, Some(ask.lock)).await?,
+        Refusal::OrderUnknown => recall_order(app, order, ask.lock).await?,
+        Refusal::OrderSpent { .. } if is_shared => recall_order(app, order, ask.lock).await?,
+        Refusal::OrderSpent { .. } => return Ok(Lesson::None),
+        Refusal::Insufficient { .. } => {
+            let start = || app.budget.lock().start_refresh(client, REFUSAL_AGE, Instant::now());
+            if !is_shared && !start() {
+                return Ok(Lesson::None);
+            }
+            refresh_balance(app, client, Some(ask.lock)).await?
+        }
+    };
+    Ok(if others_hold_it { Lesson::OthersHoldIt } else { Lesson::Learnt })
 }
 
 /// What was free when the chain was last asked stays for the withdrawal delay at least. Half of it
@@ -147,26 +190,55 @@ fn payment_required(order: &SignedOrder, lock: Octas, refusal: Refusal) -> ApiEr
 
 /// Learns what was spent under an order: an order names its server, so this database knows every
 /// task that there ever was. Were it lost, the contract still refuses what exceeds the order.
-async fn recall_order(app: &App, order: &SignedOrder) -> Result<(), ApiError> {
+/// Says whether other servers hold what is missing.
+async fn recall_order(app: &App, order: &SignedOrder, wanted: Octas) -> Result<bool, ApiError> {
+    if app.instance.is_shared {
+        return shares::take_order(app, &order.order, wanted).await.map_err(not_granted);
+    }
     let (client, order_id) = (order.order.client, order.order.order_id);
     let used = store::order_used(&app.pool, &client, &order_id).await?;
     app.budget.lock().learn_order(client, order_id, used);
-    Ok(())
+    Ok(false)
 }
 
-async fn refresh_balance(app: &App, client: Address) -> Result<(), ApiError> {
+/// Says whether other servers hold what is missing.
+async fn refresh_balance(
+    app: &App,
+    client: Address,
+    wanted: Option<Octas>,
+) -> Result<bool, ApiError> {
+    let refreshed = if app.instance.is_shared {
+        shares::take_balance(app, client, wanted).await
+    } else {
+        ask_balance(app, client).await.map_err(NotGranted::from)
+    };
+    refreshed.map_err(|error| {
+        app.budget.lock().end_refresh(client);
+        not_granted(error)
+    })
+}
+
+/// The whole balance is this server's to spend.
+async fn ask_balance(app: &App, client: Address) -> Result<bool, ChainAway> {
     let asked_at = Instant::now();
-    match app.chain.balance(client).await {
-        Ok(balance) => {
-            app.budget.lock().learn_balance(client, balance.uncommitted(), asked_at);
-            Ok(())
-        }
-        Err(error) => {
-            app.budget.lock().end_refresh(client);
+    let balance = app.chain.balance(client).await?;
+    app.budget.lock().learn_balance(client, balance.uncommitted(), asked_at);
+    Ok(false)
+}
+
+fn not_granted(error: NotGranted) -> ApiError {
+    match error {
+        NotGranted::Chain(error) => {
             tracing::warn!(%error, "a balance cannot be checked");
-            Err(ApiError::ChainAway)
+            ApiError::ChainAway
         }
+        NotGranted::Database(error) => error.into(),
+        NotGranted::Crowded => busy("too many requests for the same money; try again"),
     }
+}
+
+fn busy(message: &str) -> ApiError {
+    ApiError::Busy { code: "overloaded", message: message.into() }
 }
 
 /// Asks for an old balance beside the request that uses it.
@@ -176,7 +248,7 @@ fn keep_balance_fresh(app: &Arc<App>, client: Address) {
         let background = Arc::clone(app);
         let refresh = async move {
             // A failure is logged there, and the old balance serves on.
-            let _ = refresh_balance(&background, client).await;
+            let _ = refresh_balance(&background, client, None).await;
         };
         app.exchanges.spawn_on(refresh, &app.runtime);
     }

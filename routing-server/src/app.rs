@@ -7,9 +7,11 @@ use crate::{
     budget::Budget,
     chain::{Carrier, Chain},
     config::Config,
+    instances::Instance,
     metrics::Metrics,
     nodes::Nodes,
     settlement::Writer,
+    shares::Shares,
     streams::Streams,
 };
 use cactus_protocol::{Address, Scope};
@@ -37,6 +39,10 @@ pub struct App {
     pub pool: AnyPool,
     /// Writes decisions about tasks.
     pub writer: Writer,
+    /// This process among the servers of the database.
+    pub instance: Instance,
+    /// What it takes of the money that they share.
+    pub shares: Shares,
     /// Reserved money.
     pub budget: Mutex<Budget>,
     /// Linked nodes.
@@ -61,6 +67,8 @@ pub struct App {
     pub links: TaskTracker,
     /// The server takes no new work.
     pub stopping: CancellationToken,
+    /// Others have taken this server's work over: it has to end.
+    pub taken_over: CancellationToken,
     /// Links must end now.
     pub links_stop: CancellationToken,
 }

@@ -74,8 +74,9 @@ struct Account {
     /// The sum of the locks that the snapshot does not contain, in octas; kept, because requests
     /// ask for it far more often than locks come and go. Means nothing without a snapshot.
     outside: u128,
-    /// Live locks and settled amounts by order.
-    orders: HashMap<OrderId, Octas>,
+    orders: HashMap<OrderId, Spending>,
+    /// Whether anything was reserved since the last look for idle payers.
+    touched: bool,
     /// Whether somebody asks the chain now.
     refreshing: bool,
     /// Until when nothing is reserved, after a lock that the payer made impossible.
@@ -91,23 +92,15 @@ impl Account {
     }
 
     fn insert(&mut self, task_id: TaskId, lock: Lock) {
-        let replaced = self.locks.insert(task_id, lock).map_or(0, |l| l.outside(self.snapshot));
-        let added = u128::from(lock.amount.0);
-        self.outside = self.outside.saturating_sub(replaced).saturating_add(added);
+        self.remove(&task_id);
+        self.outside = self.outside.saturating_add(lock.outside(self.snapshot));
+        self.locks.insert(task_id, lock);
     }
 
-    /// Changes a lock, or removes it when `change` says so.
-    fn change(&mut self, task_id: &TaskId, change: impl FnOnce(&mut Lock) -> Keep) {
-        let Some(lock) = self.locks.get_mut(task_id) else {
-            return;
-        };
-        let before = lock.outside(self.snapshot);
-        let keep = change(lock);
-        let after = if keep == Keep::Yes { lock.outside(self.snapshot) } else { 0 };
-        self.outside = self.outside.saturating_sub(before).saturating_add(after);
-        if keep == Keep::No {
-            self.locks.remove(task_id);
-        }
+    fn remove(&mut self, task_id: &TaskId) -> Option<Lock> {
+        let lock = self.locks.remove(task_id)?;
+        self.outside = self.outside.saturating_sub(lock.outside(self.snapshot));
+        Some(lock)
     }
 
     /// A new snapshot contains what landed before it was asked for.
@@ -118,11 +111,28 @@ impl Account {
     }
 }
 
-/// Whether a lock still matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    Yes,
-    No,
+/// What a server may spend of what several share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Grant {
+    /// With what it has spent and the pot still contains.
+    pub octas: Octas,
+    /// Not spent yet.
+    pub free: Octas,
+}
+
+/// What an order has been used for.
+#[derive(Debug, Clone, Copy)]
+struct Spending {
+    /// Live locks and settled amounts.
+    used: Octas,
+    /// This server's part of the order, where several share it; `None` stands for all of it.
+    allowed: Option<Octas>,
+}
+
+impl Spending {
+    fn remaining(&self, order: &Order) -> Octas {
+        self.allowed.unwrap_or(order.max_total).saturating_sub(self.used)
+    }
 }
 
 /// All payers' reservations.
@@ -140,16 +150,17 @@ impl Budget {
         let account = self.accounts.get_mut(&order.client);
         let account = account.ok_or(Refusal::BalanceUnknown)?;
         let available = account.available().ok_or(Refusal::BalanceUnknown)?;
-        let used = account.orders.get_mut(&order.order_id);
-        let used = used.ok_or(Refusal::OrderUnknown)?;
-        let remaining = order.max_total.saturating_sub(*used);
+        let spending = account.orders.get_mut(&order.order_id);
+        let spending = spending.ok_or(Refusal::OrderUnknown)?;
+        let remaining = spending.remaining(order);
         if lock > remaining {
             return Err(Refusal::OrderSpent { remaining });
         }
         if lock > available {
             return Err(Refusal::Insufficient { available });
         }
-        *used = used.checked_add(lock).ok_or(Refusal::OrderSpent { remaining })?;
+        spending.used = spending.used.checked_add(lock).ok_or(Refusal::OrderSpent { remaining })?;
+        account.touched = true;
         account.insert(task_id, Lock::new(order.order_id, lock));
         Ok(())
     }
@@ -177,13 +188,96 @@ impl Budget {
 
     /// What was spent under an order before this process started; ignored once it is known.
     pub fn learn_order(&mut self, client: Address, order: OrderId, used: Octas) {
+        self.account_for(client).orders.entry(order).or_insert(Spending { used, allowed: None });
+    }
+
+    /// This server's part of an order that several servers share; `used` is believed if nothing is
+    /// known.
+    pub fn allow(&mut self, client: Address, order: OrderId, (used, allowed): (Octas, Octas)) {
+        let orders = &mut self.account_for(client).orders;
+        let spending = orders.entry(order).or_insert(Spending { used, allowed: None });
+        spending.allowed = Some(allowed);
+    }
+
+    /// The payer's account, with room for one more order.
+    fn account_for(&mut self, client: Address) -> &mut Account {
         self.make_room();
         let account = self.accounts.entry(client).or_default();
         if account.orders.len() >= MAX_ORDERS {
             let is_live = |id: &OrderId| account.locks.values().any(|lock| lock.order == *id);
             account.orders.retain(|id, _| is_live(id));
         }
-        account.orders.entry(order).or_insert(used);
+        account
+    }
+
+    /// What this server spent and has locked under an order, if it is known.
+    pub fn order_used(&self, client: &Address, order: &OrderId) -> Option<Octas> {
+        Some(self.accounts.get(client)?.orders.get(order)?.used)
+    }
+
+    /// What a balance that is asked for at `asked_at` will not contain of this server's locks.
+    pub fn outside(&self, client: &Address, asked_at: Instant) -> Octas {
+        let snapshot = Some(Snapshot { available: Octas::ZERO, asked_at });
+        let locks = self.accounts.get(client).map(|account| account.locks.values());
+        let sum: u128 = locks.into_iter().flatten().map(|lock| lock.outside(snapshot)).sum();
+        Octas(u64::try_from(sum).unwrap_or(u64::MAX))
+    }
+
+    /// Whether so much of the payer's balance is free.
+    pub fn has_free(&self, client: &Address, amount: Octas) -> bool {
+        let available = self.accounts.get(client).and_then(Account::available);
+        available.is_some_and(|available| available >= amount)
+    }
+
+    /// Whether the balance is younger than `age`.
+    pub fn is_fresh(&self, client: &Address, age: Duration, now: Instant) -> bool {
+        let snapshot = self.accounts.get(client).and_then(|account| account.snapshot);
+        snapshot.is_some_and(|s| now.saturating_duration_since(s.asked_at) <= age)
+    }
+
+    /// Spends no more of a balance than what is locked and the chain did not show at `now`. The next
+    /// reservation asks.
+    pub fn give_balance(&mut self, client: &Address, now: Instant) -> Grant {
+        let octas = self.outside(client, now);
+        if let Some(account) = self.accounts.get_mut(client) {
+            account.show(Snapshot { available: octas, asked_at: now });
+        }
+        Grant { octas, free: Octas::ZERO }
+    }
+
+    /// The same of an order; `None` when nothing is known of it.
+    pub fn give_order(&mut self, client: &Address, order: &OrderId) -> Option<Grant> {
+        let spending = self.accounts.get_mut(client)?.orders.get_mut(order)?;
+        spending.allowed = Some(spending.used);
+        Some(Grant { octas: spending.used, free: Octas::ZERO })
+    }
+
+    /// Payers of whom nothing was reserved since the last look and nothing is locked outside their
+    /// balance: their free money may serve others.
+    pub fn idle(&mut self) -> Vec<Address> {
+        let mut idle = Vec::new();
+        for (client, account) in &mut self.accounts {
+            let is_free = account.available().is_some_and(|free| free > Octas::ZERO);
+            if !account.touched && is_free && account.outside == 0 {
+                idle.push(*client);
+            }
+            account.touched = false;
+        }
+        idle
+    }
+
+    /// A lock that another server made, taken over with the grant that it was made from.
+    pub fn inherit(&mut self, client: Address, task_id: TaskId, (order, lock): (OrderId, Octas)) {
+        let account = self.accounts.entry(client).or_default();
+        if let Some(snapshot) = &mut account.snapshot {
+            snapshot.available = Octas(snapshot.available.0.saturating_add(lock.0));
+        }
+        if let Some(spending) = account.orders.get_mut(&order) {
+            spending.used = Octas(spending.used.0.saturating_add(lock.0));
+            let allowed = spending.allowed.map(|allowed| allowed.0.saturating_add(lock.0));
+            spending.allowed = allowed.map(Octas);
+        }
+        account.insert(task_id, Lock::new(order, lock));
     }
 
     /// A lock of an earlier process that is still live; [`Self::learn_order`] counts it already.
@@ -231,11 +325,11 @@ impl Budget {
 
     /// The chain holds the task's lock.
     pub fn landed(&mut self, client: Address, task_id: &TaskId, now: Instant) {
-        if let Some(account) = self.accounts.get_mut(&client) {
-            account.change(task_id, |lock| {
-                lock.landed_at.get_or_insert(now);
-                Keep::Yes
-            });
+        if let Some(account) = self.accounts.get_mut(&client)
+            && let Some(mut lock) = account.remove(task_id)
+        {
+            lock.landed_at.get_or_insert(now);
+            account.insert(*task_id, lock);
         }
     }
 
@@ -245,32 +339,27 @@ impl Budget {
         let Some(account) = self.accounts.get_mut(&client) else {
             return;
         };
-        let order = account.locks.get(task_id).map(|lock| lock.order);
-        if let Some(used) = order.and_then(|order| account.orders.get_mut(&order)) {
-            *used = used.saturating_sub(refund);
+        let Some(mut lock) = account.remove(task_id) else {
+            return;
+        };
+        if let Some(spending) = account.orders.get_mut(&lock.order) {
+            spending.used = spending.used.saturating_sub(refund);
         }
-        let snapshot = account.snapshot;
-        account.change(task_id, |lock| {
-            lock.landed_at.get_or_insert(now);
-            lock.finished = true;
-            lock.amount = lock.amount.saturating_sub(refund);
-            let is_shown = snapshot.is_some_and(|snapshot| lock.is_inside(snapshot));
-            if lock.amount == Octas::ZERO || is_shown { Keep::No } else { Keep::Yes }
-        });
+        lock.landed_at.get_or_insert(now);
+        lock.finished = true;
+        lock.amount = lock.amount.saturating_sub(refund);
+        let is_shown = account.snapshot.is_some_and(|snapshot| lock.is_inside(snapshot));
+        if lock.amount > Octas::ZERO && !is_shown {
+            account.insert(*task_id, lock);
+        }
     }
 
     /// The sum that is kept and the sum over the locks, which are the same.
     #[cfg(test)]
-    fn outside(&self, client: &Address) -> (u128, u128) {
+    fn sums(&self, client: &Address) -> (u128, u128) {
         let account = &self.accounts[client];
         let sum = account.locks.values().map(|lock| lock.outside(account.snapshot)).sum();
         (account.outside, sum)
-    }
-
-    /// What was spent or is locked under an order, if known.
-    #[cfg(test)]
-    fn order_used(&self, client: &Address, order: &OrderId) -> Option<Octas> {
-        self.accounts.get(client)?.orders.get(order).copied()
     }
 
     fn make_room(&mut self) {
@@ -430,14 +519,14 @@ mod tests {
                 prop_assert!(locked <= balance && locked <= total);
                 let used = budget.order_used(&CLIENT, &OrderId([3; 32])).unwrap();
                 prop_assert_eq!(used.0, locked);
-                let (kept, summed) = budget.outside(&CLIENT);
+                let (kept, summed) = budget.sums(&CLIENT);
                 prop_assert_eq!(kept, summed);
             }
         }
 
         #[test]
         fn the_kept_sum_is_the_sum_whatever_the_chain_shows_when(
-            steps in prop::collection::vec((0u8..6, 0u8..4, 0u64..9, 0u64..50), 0..80),
+            steps in prop::collection::vec((0u8..8, 0u8..4, 0u64..9, 0u64..50), 0..80),
         ) {
             let start = Instant::now();
             let mut budget = funded(1_000, start);
@@ -449,10 +538,12 @@ mod tests {
                     2 => budget.landed(CLIENT, &id, at),
                     3 => budget.finish(CLIENT, &id, (Octas(amount), at)),
                     4 => budget.learn_balance(CLIENT, Octas(1_000), at),
+                    5 => budget.inherit(CLIENT, id, (OrderId([3; 32]), Octas(amount))),
+                    6 => drop(budget.give_balance(&CLIENT, at)),
                     _ => budget.expire(&CLIENT, at),
                 }
                 if budget.accounts[&CLIENT].snapshot.is_some() {
-                    let (kept, summed) = budget.outside(&CLIENT);
+                    let (kept, summed) = budget.sums(&CLIENT);
                     prop_assert_eq!(kept, summed);
                 }
             }

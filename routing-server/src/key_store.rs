@@ -22,24 +22,32 @@ pub async fn insert(pool: &AnyPool, key: &ApiKey) -> Result<(), sqlx::Error> {
     .map(drop)
 }
 
-/// Marks a client's key as revoked.
-pub async fn revoke(pool: &AnyPool, client: &Address, key: &str) -> Result<(), sqlx::Error> {
-    sqlx::query(
+/// Marks a client's key as revoked; `false` when there is no such live key.
+pub async fn revoke(pool: &AnyPool, client: &Address, key: &str) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(
         "UPDATE api_keys SET revoked_ms = $1 WHERE id = $2 AND client = $3 AND revoked_ms IS NULL",
     )
     .bind(to_sql(unix_ms())?)
     .bind(key)
     .bind(client.to_string())
     .execute(pool)
-    .await
-    .map(drop)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// Every live key whose order can be read.
 pub async fn live(pool: &AnyPool) -> Result<Vec<ApiKey>, sqlx::Error> {
-    let query = "SELECT id, key_hash, client, signed_order FROM api_keys WHERE revoked_ms IS NULL";
+    made_since(pool, 0).await
+}
+
+/// The live keys that were made since a time in Unix milliseconds.
+pub async fn made_since(pool: &AnyPool, since_ms: u64) -> Result<Vec<ApiKey>, sqlx::Error> {
+    let query = sqlx::query(
+        "SELECT id, key_hash, client, signed_order FROM api_keys
+         WHERE revoked_ms IS NULL AND created_ms >= $1",
+    );
     let mut keys = Vec::new();
-    for row in sqlx::query(query).fetch_all(pool).await? {
+    for row in query.bind(to_sql(since_ms)?).fetch_all(pool).await? {
         let name: String = row.try_get("id")?;
         let Some(order) = SignedOrder::parse_header(row.try_get("signed_order")?) else {
             tracing::error!(key = name, "the order of an API key cannot be read");
@@ -53,4 +61,14 @@ pub async fn live(pool: &AnyPool) -> Result<Vec<ApiKey>, sqlx::Error> {
         });
     }
     Ok(keys)
+}
+
+/// The keys that were revoked since a time in Unix milliseconds, with their owners.
+pub async fn revoked_since(
+    pool: &AnyPool,
+    since_ms: u64,
+) -> Result<Vec<(Address, String)>, sqlx::Error> {
+    let query = sqlx::query("SELECT id, client FROM api_keys WHERE revoked_ms >= $1");
+    let rows = query.bind(to_sql(since_ms)?).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((id(row, "client")?, row.try_get("id")?))).collect()
 }

@@ -9,13 +9,15 @@ use crate::{
     config::Config,
     database,
     enrollment::{self, Wanted},
-    files, key_store, memory,
+    files,
+    instances::{self, Instance},
+    key_store, memory,
     nodes::Nodes,
     routes, settlement,
     settlement::Writer,
 };
 use actix_web::{HttpServer, dev::ServerHandle, web};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cactus_dispatch::{Bounds, Rules};
 use cactus_ledger::{Call, IntentId, LedgerConfig, outbox};
 use cactus_protocol::Scope;
@@ -85,13 +87,17 @@ pub async fn serve(
     let (writer, queue) = Writer::new();
     let app = web::Data::new(assemble(config, chain, (pool.clone(), writer)).await?);
     settlement::recover(&app).await.context("recover tasks")?;
+    if app.instance.is_shared {
+        instances::look(&app).await.context("look for other servers")?;
+    }
     authorization::look(&app).await;
 
     let background = CancellationToken::new();
     let carrier = Arc::clone(&app.carrier);
     let wake = Arc::clone(&app.carrier);
     let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || wake.wake());
-    let writing = tokio::spawn(settlement::write(pool.clone(), queue, wake));
+    let writing =
+        tokio::spawn(settlement::write((pool.clone(), app.instance.id.clone()), queue, wake));
     let carried = background.clone();
     let carrying = tokio::spawn(async move { carrier.run(carried).await });
     let following = spawn_follower(&app, &background);
@@ -101,12 +107,14 @@ pub async fn serve(
     let batching = tokio::spawn(batches::run(app.clone().into_inner(), background.clone()));
     let sweeping = spawn_sweep(&app, &background);
     let remembering = tokio::spawn(memory::keep(app.clone().into_inner(), background.clone()));
+    let tending = tokio::spawn(instances::tend(app.clone().into_inner(), background.clone()));
 
     let (handle, serving) = start_http(&app, listener)?;
     tracing::info!(server = %app.server, "routing server is up");
     let mut serving = tokio::spawn(serving);
     let failed = tokio::select! {
         () = shutdown.cancelled() => None,
+        () = app.taken_over.cancelled() => None,
         ended = &mut serving => Some(ended),
     };
     drain(&app, handle).await;
@@ -119,11 +127,16 @@ pub async fn serve(
     };
     flush(&pool, Duration::from_millis(app.config.limits.flush_ms)).await;
     background.cancel();
-    let _ =
-        tokio::join!(carrying, following, watching, refreshing, authorizing, sweeping, remembering);
+    let _ = tokio::join!(carrying, following, watching, refreshing, authorizing);
+    let _ = tokio::join!(sweeping, remembering, tending);
+    let is_taken_over = app.taken_over.is_cancelled();
     drop(app);
     join_writer(writing).await;
     pool.close().await;
+    ensure!(
+        !is_taken_over,
+        "silent for too long: other servers took the work over; start it again"
+    );
     served.context("the HTTP server panicked")?.context("HTTP")
 }
 
@@ -145,6 +158,7 @@ async fn assemble(
 ) -> Result<App> {
     let scope = Scope { chain_id: chain.chain_id(), contract: config.contract };
     let keys = key_store::live(&pool).await.context("read API keys")?;
+    let instance = Instance::join(&pool).await.context("join the servers of the database")?;
     let server = config.key.address();
     let bounds = Bounds {
         min_stake: chain.parameters().min_stake,
@@ -164,6 +178,8 @@ async fn assemble(
         chain,
         pool,
         writer,
+        instance,
+        shares: Default::default(),
         budget: Default::default(),
         nodes,
         replays: Mutex::new(ReplayCache::default()),
@@ -175,6 +191,7 @@ async fn assemble(
         exchanges: TaskTracker::new(),
         links: TaskTracker::new(),
         stopping: CancellationToken::new(),
+        taken_over: CancellationToken::new(),
         links_stop: CancellationToken::new(),
     })
 }

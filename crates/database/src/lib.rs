@@ -21,6 +21,7 @@ pub use open::{Durability, OpenError, Settings, open};
 pub use scratch::Scratch;
 
 use sqlx::{Any, AnyPool, Transaction};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which database answers, where the two differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,20 @@ pub async fn begin(pool: &AnyPool) -> Result<Transaction<'static, Any>, sqlx::Er
         Dialect::Sqlite => pool.begin_with("BEGIN IMMEDIATE").await,
         Dialect::Postgres => pool.begin().await,
     }
+}
+
+/// Unix milliseconds by the clock that all processes of a database share: PostgreSQL's own, and
+/// this machine's for a file.
+///
+/// # Errors
+/// Those of the database.
+pub async fn now_ms(pool: &AnyPool) -> Result<u64, sqlx::Error> {
+    if dialect(pool) == Dialect::Sqlite {
+        let age = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        return u64::try_from(age.as_millis()).map_err(broken);
+    }
+    let now = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)";
+    u64::try_from(sqlx::query_scalar::<_, i64>(now).fetch_one(pool).await?).map_err(broken)
 }
 
 /// Creates what is missing by one script of each dialect, whoever else does so at the same time.

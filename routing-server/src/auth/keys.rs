@@ -62,6 +62,16 @@ impl ApiKeys {
         keys.values().filter(|key| key.client == *client).count()
     }
 
+    /// Adds keys that another server made; those whose order does not verify are left out.
+    pub fn merge(&self, made: Vec<ApiKey>, scope: Scope) {
+        for key in made {
+            let is_known = self.by_hash.read().contains_key(&key.hash);
+            if !is_known && key.order.as_ref().clone().verify(scope).is_ok() {
+                self.add(key);
+            }
+        }
+    }
+
     /// Adds a key.
     pub fn add(&self, key: ApiKey) {
         self.by_hash.write().insert(key.hash, key);

@@ -3,6 +3,7 @@
 
 mod body;
 pub mod keys;
+pub mod nonces;
 mod replay;
 
 pub use replay::ReplayCache;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 /// An order must be valid for so much longer, in seconds: the chain checks it when the lock gets
 /// there, and its clock may be ahead.
 const ORDER_MARGIN_SECONDS: u64 = 120;
+
+const NONCE_USED: &str = "the nonce was used already";
 
 /// A payer who proved who it is.
 #[derive(Debug, Clone)]
@@ -96,7 +99,7 @@ impl FromRequest for Authenticated {
             let app = app.ok_or_else(|| ApiError::Internal(anyhow::anyhow!("no app data")))?;
             let credentials = read_credentials(&app, &request)?;
             let body = body::read(payload, &app.config.limits).await?;
-            let payer = prove(&app, &request, (credentials, || Hash::of(&body)))?;
+            let payer = prove(&app, &request, (credentials, || Hash::of(&body))).await?;
             Ok(Self { payer, body })
         })
     }
@@ -145,7 +148,7 @@ pub fn read_credentials(app: &App, request: &HttpRequest) -> Result<Credentials,
 ///
 /// # Errors
 /// [`ApiError::Unauthenticated`] and the like.
-pub fn prove(
+pub async fn prove(
     app: &App,
     request: &HttpRequest,
     (credentials, body): (Credentials, impl FnOnce() -> Hash),
@@ -157,6 +160,11 @@ pub fn prove(
         Credentials::Signature(signature) => signature,
     };
     let claim = check_claim(app, request, (signature, body()))?;
+    if app.instance.is_shared
+        && !nonces::accept(&app.pool, (&claim.client, &claim.nonce), unix_ms()).await?
+    {
+        return Err(ApiError::Unauthenticated(NONCE_USED.into()));
+    }
     let order = header_text(request, ORDER_HEADER)
         .map(|text| check_order(app, text, claim.client))
         .transpose()?;
@@ -188,7 +196,7 @@ fn check_claim(
     let is_known = app.budget.lock().is_known(&claim.client);
     match app.replays.lock().accept((claim.client, is_known), claim.nonce, now_ms) {
         Ok(()) => Ok(claim),
-        Err(Replay::Used) => refuse("the nonce was used already"),
+        Err(Replay::Used) => refuse(NONCE_USED),
         Err(Replay::Full) => Err(ApiError::Busy {
             code: "rate_limit_exceeded",
             message: "too many signed requests; use an API key".into(),

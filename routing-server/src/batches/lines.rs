@@ -1,7 +1,7 @@
 //! The table `batch_lines`: the lines of batches that have not ended.
 
-use super::line::Answered;
-use cactus_database::{number, to_sql};
+use super::{line::Answered, store::is_carried_by};
+use cactus_database::{begin, number, to_sql};
 use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
 
 /// A line as it waits.
@@ -90,10 +90,17 @@ pub async fn answered(
     store_result(connection, (&answered.batch, answered.number), (&answered.result, false)).await
 }
 
-/// Stores an error.
-pub async fn failed(pool: &AnyPool, line: (&str, u32), result: &str) -> Result<bool, sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    store_result(&mut connection, line, (result, true)).await
+/// Stores an error, unless the batch is not `instance`'s any more: whoever carries it asks again.
+pub async fn failed(
+    pool: &AnyPool,
+    (instance, batch, line): (&str, &str, u32),
+    result: &str,
+) -> Result<bool, sqlx::Error> {
+    let mut transaction = begin(pool).await?;
+    let stored = is_carried_by(&mut transaction, (batch, instance)).await?
+        && store_result(&mut transaction, (batch, line), (result, true)).await?;
+    transaction.commit().await?;
+    Ok(stored)
 }
 
 async fn store_result(

@@ -12,7 +12,7 @@ mod validate;
 pub use line::{Answered, Line};
 pub use lines::answered;
 pub use run::run;
-pub use store::{Batch, Counts, State, counts, insert, list, unfinished};
+pub use store::{Batch, Counts, State, cancelling, counts, insert, list, unfinished};
 
 use crate::{app::App, error::ApiError, files::may_be_id};
 use cactus_protocol::Address;
@@ -93,10 +93,16 @@ impl Batches {
         self.running.lock().remove(id);
     }
 
-    fn cancel(&self, id: &str) {
+    /// No new line of a batch begins in this process.
+    pub fn stop(&self, id: &str) {
         if let Some(running) = self.running.lock().get(id) {
             running.cancel();
         }
+    }
+
+    /// The same of all batches.
+    pub fn stop_all(&self) {
+        self.running.lock().values().for_each(CancellationToken::cancel);
     }
 }
 
@@ -124,7 +130,7 @@ pub async fn cancel(app: &App, client: &Address, id: &str) -> Result<Batch, ApiE
             message: format!("the batch is {}", batch.state.as_str()),
         });
     }
-    app.batches.cancel(&batch.id);
+    app.batches.stop(&batch.id);
     app.batches.wake();
     owned(app, client, id).await
 }

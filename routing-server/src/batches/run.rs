@@ -18,6 +18,7 @@ use crate::{
     metrics::Metrics,
 };
 use anyhow::{Context, Result};
+use cactus_database::begin;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -42,7 +43,7 @@ pub async fn run(app: Arc<App>, stop: CancellationToken) {
     let mut carried = JoinSet::new();
     let mut period = tokio::time::interval(LOOK_PERIOD);
     while !app.stopping.is_cancelled() && !stop.is_cancelled() {
-        match store::live(&app.pool).await {
+        match store::live(&app.pool, &app.instance.id).await {
             Ok(ids) => {
                 for id in ids {
                     if let Some(cancelled) = app.batches.begin(&id) {
@@ -80,10 +81,15 @@ async fn advance(app: &Arc<App>, id: &str, cancelled: &CancellationToken) -> Res
                 if app.stopping.is_cancelled() {
                     return Ok(());
                 }
-                let mut connection = app.pool.acquire().await?;
+                let mut transaction = begin(&app.pool).await?;
+                if !store::is_carried_by(&mut transaction, (id, &app.instance.id)).await? {
+                    tracing::warn!(batch = id, "another server took the batch over");
+                    return Ok(());
+                }
                 let step = (State::InProgress, State::Finalizing, unix_ms());
                 // False when it was cancelled meanwhile.
-                store::advance(&mut connection, id, step).await?;
+                store::advance(&mut transaction, id, step).await?;
+                transaction.commit().await?;
             }
             State::Cancelling => finish(app, &batch, State::Cancelled).await?,
             State::Finalizing => {
@@ -258,7 +264,8 @@ impl Lines {
 
     async fn give_up(&self, line: &Line, error: &ApiError) -> Result<()> {
         let result = line.refused(error);
-        lines::failed(&self.app.pool, (&self.name, line.number), &result).await?;
+        let place = (self.app.instance.id.as_str(), &*self.name, line.number);
+        lines::failed(&self.app.pool, place, &result).await?;
         Metrics::count(&self.app.metrics.batch_lines, "failed");
         Ok(())
     }

@@ -143,12 +143,12 @@ fn parse(row: &AnyRow) -> Result<Batch, sqlx::Error> {
     })
 }
 
-/// Stores a new batch.
-pub async fn insert(pool: &AnyPool, batch: &Batch) -> Result<(), sqlx::Error> {
+/// Stores a new batch that `instance` carries.
+pub async fn insert(pool: &AnyPool, instance: &str, batch: &Batch) -> Result<(), sqlx::Error> {
     sqlx::query(
         "INSERT INTO batches (id, client, signed_order, endpoint, input_file, completion_window,
-             metadata, state, times, created_ms, expires_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10)",
+             metadata, state, times, created_ms, expires_ms, instance)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, $11)",
     )
     .bind(&batch.id)
     .bind(batch.client().to_string())
@@ -160,6 +160,7 @@ pub async fn insert(pool: &AnyPool, batch: &Batch) -> Result<(), sqlx::Error> {
     .bind(batch.state.as_str())
     .bind(to_sql(batch.created_ms)?)
     .bind(to_sql(batch.expires_ms)?)
+    .bind(instance)
     .execute(pool)
     .await
     .map(drop)
@@ -191,10 +192,29 @@ pub async fn list(
     rows.iter().map(parse).collect()
 }
 
-/// The ids of all batches that have not ended, oldest first.
-pub async fn live(pool: &AnyPool) -> Result<Vec<String>, sqlx::Error> {
-    let query = "SELECT id FROM batches WHERE is_final = 0 ORDER BY created_ms, id";
-    sqlx::query_scalar(query).fetch_all(pool).await
+/// The ids of all batches that an instance carries and that have not ended, oldest first.
+pub async fn live(pool: &AnyPool, instance: &str) -> Result<Vec<String>, sqlx::Error> {
+    let query = "SELECT id FROM batches WHERE instance = $1 AND is_final = 0
+        ORDER BY created_ms, id";
+    sqlx::query_scalar(query).bind(instance).fetch_all(pool).await
+}
+
+/// Those of them that are to be stopped, wherever that was asked for.
+pub async fn cancelling(pool: &AnyPool, instance: &str) -> Result<Vec<String>, sqlx::Error> {
+    let query = "SELECT id FROM batches WHERE instance = $1 AND is_final = 0
+        AND state = 'cancelling'";
+    sqlx::query_scalar(query).bind(instance).fetch_all(pool).await
+}
+
+/// Whether an instance still carries a batch; no other one takes it until the transaction ends.
+pub async fn is_carried_by(
+    connection: &mut AnyConnection,
+    (id, instance): (&str, &str),
+) -> Result<bool, sqlx::Error> {
+    let touch =
+        sqlx::query("UPDATE batches SET instance = instance WHERE id = $1 AND instance = $2");
+    let done = touch.bind(id).bind(instance).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }
 
 /// How many of a client's batches have not ended.

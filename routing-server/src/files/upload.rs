@@ -58,7 +58,7 @@ pub async fn receive(
     }
     let form = form?;
     let hash = body.finish().await?;
-    let payer = auth::prove(app, request, (credentials, || hash))?;
+    let payer = auth::prove(app, request, (credentials, || hash)).await?;
     keep(app, &payer, form).await
 }
 

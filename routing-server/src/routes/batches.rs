@@ -57,7 +57,7 @@ pub async fn create(
             message: format!("an account has at most {most} unfinished batches; wait for one"),
         });
     }
-    batches::insert(&app.pool, &batch).await?;
+    batches::insert(&app.pool, &app.instance.id, &batch).await?;
     app.batches.wake();
     Ok(HttpResponse::Ok().json(describe(&batch, Counts::default())))
 }

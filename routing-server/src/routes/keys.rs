@@ -54,10 +54,8 @@ pub async fn revoke(
     id: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     let client = sender.payer.client();
-    if may_be_id(&id) {
-        key_store::revoke(&app.pool, &client, &id).await?;
-    }
-    if app.keys.remove(&client, &id) {
+    let was_live = may_be_id(&id) && key_store::revoke(&app.pool, &client, &id).await?;
+    if app.keys.remove(&client, &id) || was_live {
         Ok(HttpResponse::Ok().json(json!({"id": id.as_str(), "revoked": true})))
     } else {
         Err(ApiError::NotFound("this account has no such key".into()))

@@ -10,6 +10,6 @@ mod together;
 mod writer;
 
 pub use outcomes::follow;
-pub use recovery::recover;
-pub use store::{Closing, NewTask};
+pub use recovery::{recover, take_up};
+pub use store::{Closing, NewTask, StoredTask};
 pub use writer::{Writer, run as write};

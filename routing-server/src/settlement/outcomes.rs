@@ -14,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 /// nothing.
 const BAR: Duration = Duration::from_secs(600);
 
+/// Between two looks where other processes may carry the outbox.
+const SHARED_MS: u64 = 500;
+
 /// Of the module `client_account`.
 const ENO_ACCOUNT: u64 = 1;
 /// Of the module `client_account`.
@@ -40,7 +43,9 @@ pub async fn follow(
     mut settled: broadcast::Receiver<Settled>,
     shutdown: CancellationToken,
 ) {
-    let period = Duration::from_millis(app.config.limits.reconcile_ms);
+    let limit_ms = app.config.limits.reconcile_ms;
+    let period_ms = if app.instance.is_shared { limit_ms.min(SHARED_MS) } else { limit_ms };
+    let period = Duration::from_millis(period_ms);
     let mut period = tokio::time::interval(period);
     loop {
         tokio::select! {
@@ -55,26 +60,16 @@ pub async fn follow(
     }
 }
 
-/// Looks at every open task for outcomes that were missed.
+/// Looks at every open task for outcomes that were missed: the process that carries the outbox tells
+/// only itself.
 async fn reconcile(app: &App) {
-    let live = match store::live(&app.pool).await {
-        Ok(live) => live,
-        Err(error) => return tracing::error!(%error, "open tasks cannot be read"),
-    };
-    for task in live {
-        let ids = [
-            IntentId::create(task.task_id),
-            IntentId::close(task.task_id),
-            expiry(task.task_id),
-            release(task.task_id),
-        ];
-        for id in ids {
-            match outbox::outcome(&app.pool, &id).await {
-                Ok(Some(outcome)) => apply_logged(app, &id, &outcome).await,
-                Ok(None) => {}
-                Err(error) => tracing::error!(%error, intent = %id, "an outcome cannot be read"),
+    match store::outcomes(&app.pool, &app.instance.id).await {
+        Ok(outcomes) => {
+            for (id, outcome) in outcomes {
+                apply_logged(app, &id, &outcome).await;
             }
         }
+        Err(error) => tracing::error!(%error, "outcomes cannot be read"),
     }
 }
 
@@ -105,6 +100,10 @@ async fn apply(app: &App, id: &IntentId, outcome: &Outcome) -> Result<(), StoreE
         let mut connection = app.pool.acquire().await?;
         store::load(&mut connection, task_id).await?
     };
+    if task.instance.as_ref() != Some(&app.instance.id) {
+        // Its own server looks for itself.
+        return Ok(());
+    }
     match (kind, outcome) {
         ("create", Outcome::Confirmed { hash, .. }) => {
             app.budget.lock().landed(task.client, &task_id, Instant::now());

@@ -13,8 +13,8 @@ use sqlx::{AnyConnection, Arguments, any::AnyArguments, error::BoxDynError};
 static OPEN: ManyRows = ManyRows::new(
     "INSERT INTO tasks (task_id, client, order_id, operator, node, model, lock, prompt_price,
          output_price, deadline_seconds, candidates, previous, created_ms,
-         state, verdict, receipt, ttft_ms, total_ms, closed_ms) VALUES",
-    19,
+         instance, state, verdict, receipt, ttft_ms, total_ms, closed_ms) VALUES",
+    20,
     // Ids are drawn once: a row with the same one was written by an attempt whose end was not heard.
     "ON CONFLICT (task_id) DO NOTHING",
 );
@@ -85,19 +85,27 @@ pub(super) fn call_of((client, task_id): (Address, TaskId), effect: TaskEffect) 
     }
 }
 
-/// Stores new tasks; says whether all of them were new.
+/// Stores new tasks that `instance` looks after; says whether all of them were new.
 ///
 /// # Errors
 /// Those of the database.
 pub(super) async fn open(
     connection: &mut AnyConnection,
+    instance: &str,
     opened: &[Opened<'_>],
 ) -> Result<bool, StoreError> {
-    let met = OPEN.execute(connection, opened, bind_opened).await?;
+    let bind = |arguments: &mut AnyArguments, opened: &Opened<'_>| {
+        bind_opened(arguments, instance, opened)
+    };
+    let met = OPEN.execute(connection, opened, bind).await?;
     Ok(usize::try_from(met) == Ok(opened.len()))
 }
 
-fn bind_opened(arguments: &mut AnyArguments, opened: &Opened<'_>) -> Result<(), BoxDynError> {
+fn bind_opened(
+    arguments: &mut AnyArguments,
+    instance: &str,
+    opened: &Opened<'_>,
+) -> Result<(), BoxDynError> {
     let (task, order) = (opened.task, &opened.task.order.order);
     arguments.add(task.task_id.to_string())?;
     arguments.add(order.client.to_string())?;
@@ -112,6 +120,7 @@ fn bind_opened(arguments: &mut AnyArguments, opened: &Opened<'_>) -> Result<(), 
     arguments.add(task.candidates.as_str())?;
     arguments.add(to_json(&task.previous)?)?;
     arguments.add(to_sql(task.created_ms)?)?;
+    arguments.add(instance)?;
     match &opened.decided {
         Some(decided) => decided.bind(arguments),
         None => {

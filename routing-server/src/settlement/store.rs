@@ -7,7 +7,7 @@ use super::{
 };
 use crate::batches::{self, Answered};
 use cactus_database::{broken, number, optional_number, to_sql};
-use cactus_ledger::{Assignment, Call, IntentId, outbox};
+use cactus_ledger::{Assignment, Call, IntentId, Outcome, outbox};
 use cactus_protocol::{
     Address, Fault, Octas, OrderId, Price, PublicKey, SignedOrder, TaskEvent, TaskId, TaskState,
     task::{Illegal, step},
@@ -15,6 +15,9 @@ use cactus_protocol::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{AnyConnection, AnyPool, Row, any::AnyRow};
 use std::{str::FromStr, sync::Arc};
+
+/// How the driver calls the database that servers share.
+const POSTGRES: &str = "PostgreSQL";
 
 /// A task at the moment when it is sent to a node.
 #[derive(Debug, Clone)]
@@ -81,6 +84,8 @@ pub struct StoredTask {
     pub deadline_seconds: u64,
     /// Unix milliseconds of the decision.
     pub closed_ms: Option<u64>,
+    /// Who looks after it.
+    pub instance: Option<String>,
 }
 
 /// Why a task was not changed.
@@ -98,6 +103,9 @@ pub enum StoreError {
     /// Something in the table is not as this process left it: look it up.
     #[error("a task is not as this process left it")]
     Unexpected,
+    /// Others count this server as dead: it opens no task.
+    #[error("other servers have taken over from this one")]
+    TakenOver,
     /// Its line of a batch has a result already: another one is not paid for.
     #[error("the line of task {0} was answered before")]
     Answered(TaskId),
@@ -119,9 +127,28 @@ impl NewTask {
 }
 
 /// Stores a new task and the intent to lock its money.
-pub async fn open(connection: &mut AnyConnection, task: &NewTask) -> Result<(), StoreError> {
-    rows::open(connection, &[Opened { task, decided: None }]).await?;
+pub async fn open(
+    connection: &mut AnyConnection,
+    instance: &str,
+    task: &NewTask,
+) -> Result<(), StoreError> {
+    fence(connection, instance).await?;
+    rows::open(connection, instance, &[Opened { task, decided: None }]).await?;
     Ok(outbox::enqueue_all(connection, &[task.intent()]).await?)
+}
+
+/// Opens nothing for a server that others have taken over from: the money that it reserved for this
+/// may be another one's by now. Whoever takes over waits until the transaction ends.
+pub(super) async fn fence(
+    connection: &mut AnyConnection,
+    instance: &str,
+) -> Result<(), StoreError> {
+    if connection.backend_name() != POSTGRES {
+        return Ok(());
+    }
+    let row = sqlx::query("SELECT id FROM instances WHERE id = $1 FOR KEY SHARE");
+    let row = row.bind(instance).fetch_optional(connection).await?;
+    row.map(drop).ok_or(StoreError::TakenOver)
 }
 
 /// Decides a task: its new state, what is known of its end, and the intent to pay or refund.
@@ -214,11 +241,35 @@ pub async fn load(
     Ok(parse(&row.ok_or(StoreError::Unknown(task_id))?)?)
 }
 
-/// Every task whose money is on its way.
-pub async fn live(pool: &AnyPool) -> Result<Vec<StoredTask>, StoreError> {
-    let query = sqlx::query("SELECT * FROM tasks WHERE is_final = 0");
-    let rows = query.fetch_all(pool).await?;
+/// Every task that an instance looks after and whose money is on its way.
+pub async fn live(
+    connection: &mut AnyConnection,
+    instance: &str,
+) -> Result<Vec<StoredTask>, StoreError> {
+    let query = sqlx::query("SELECT * FROM tasks WHERE instance = $1 AND is_final = 0");
+    let rows = query.bind(instance).fetch_all(connection).await?;
     Ok(rows.iter().map(parse).collect::<Result<_, _>>()?)
+}
+
+/// Outcomes of intents about an instance's live tasks that the tasks do not show yet.
+pub async fn outcomes(
+    pool: &AnyPool,
+    instance: &str,
+) -> Result<Vec<(IntentId, Outcome)>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT outbox.id AS id, outbox.outcome AS outcome FROM tasks JOIN outbox
+             ON outbox.id IN ('create:' || task_id, 'close:' || task_id, 'expire:' || task_id,
+                 'release:' || task_id)
+         WHERE tasks.instance = $1 AND is_final = 0 AND outbox.outcome IS NOT NULL
+             AND NOT (outbox.id = 'create:' || task_id AND create_transaction IS NOT NULL)
+         ORDER BY outbox.position",
+    );
+    let rows = rows.bind(instance).fetch_all(pool).await?;
+    let read = |row: &AnyRow| {
+        let id = IntentId::new(row.try_get::<String, _>("id")?);
+        Ok((id, from_json(row.try_get("outcome")?)?))
+    };
+    rows.iter().map(read).collect()
 }
 
 /// Live locks and paid amounts under an order, as this database knows them.
@@ -251,6 +302,7 @@ fn parse(row: &AnyRow) -> Result<StoredTask, sqlx::Error> {
         state: from_json(row.try_get("state")?)?,
         deadline_seconds: number(row, "deadline_seconds")?,
         closed_ms: optional_number(row, "closed_ms")?,
+        instance: row.try_get("instance")?,
     })
 }
 

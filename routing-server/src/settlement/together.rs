@@ -3,7 +3,7 @@
 
 use super::{
     rows::{self, Decided, Opened},
-    store::{Closing, NewTask, StoreError},
+    store::{self, Closing, NewTask, StoreError},
 };
 use crate::batches;
 use cactus_ledger::{Call, IntentId, outbox};
@@ -70,8 +70,15 @@ impl<'a> Together<'a> {
     ///
     /// # Errors
     /// Also when a task or a line of a batch was decided before.
-    pub(super) async fn write(&self, connection: &mut AnyConnection) -> Result<(), StoreError> {
-        let is_new = rows::open(connection, &self.opened).await?;
+    pub(super) async fn write(
+        &self,
+        connection: &mut AnyConnection,
+        instance: &str,
+    ) -> Result<(), StoreError> {
+        if !self.opened.is_empty() {
+            store::fence(connection, instance).await?;
+        }
+        let is_new = rows::open(connection, instance, &self.opened).await?;
         if !is_new || !rows::close(connection, &self.decided).await? {
             return Err(StoreError::Unexpected);
         }

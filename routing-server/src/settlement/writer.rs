@@ -104,12 +104,24 @@ impl Writer {
     }
 }
 
-/// Writes until every [`Writer`] is dropped.
-pub async fn run(pool: AnyPool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sync>) {
+/// Where to write, and who looks after what is written.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    pool: &'a AnyPool,
+    instance: &'a str,
+}
+
+/// Writes until every [`Writer`] is dropped, for the server that is called `instance`.
+pub async fn run(
+    (pool, instance): (AnyPool, String),
+    mut queue: Queue,
+    wake: Arc<dyn Fn() + Send + Sync>,
+) {
+    let place = Place { pool: &pool, instance: &instance };
     let mut batch = Vec::with_capacity(BATCH);
     let mut payers = Payers::default();
     while queue.0.recv_many(&mut batch, BATCH).await > 0 {
-        let results = write_patiently(&pool, &batch, &payers).await;
+        let results = write_patiently(place, &batch, &payers).await;
         wake();
         for (write, written) in batch.drain(..).zip(results) {
             match write {
@@ -126,11 +138,11 @@ pub async fn run(pool: AnyPool, mut queue: Queue, wake: Arc<dyn Fn() + Send + Sy
 
 /// Writes all together, again after failures that may pass; if that is not to be, each by itself:
 /// one write must not take the others with it.
-async fn write_patiently(pool: &AnyPool, batch: &[Write], payers: &Payers) -> Vec<bool> {
+async fn write_patiently(place: Place<'_>, batch: &[Write], payers: &Payers) -> Vec<bool> {
     let mut pauses = PAUSES.into_iter();
     let mut has_failed = false;
     loop {
-        match write_together(pool, batch, payers).await {
+        match write_together(place, batch, payers).await {
             Ok(()) => return vec![true; batch.len()],
             Err(StoreError::Database(error)) if !matches!(error, sqlx::Error::Encode(_)) => {
                 has_failed = true;
@@ -141,11 +153,11 @@ async fn write_patiently(pool: &AnyPool, batch: &[Write], payers: &Payers) -> Ve
             Err(_) => break,
         }
     }
-    write_each(pool, batch, has_failed).await
+    write_each(place, batch, has_failed).await
 }
 
 async fn write_together(
-    pool: &AnyPool,
+    place: Place<'_>,
     batch: &[Write],
     payers: &Payers,
 ) -> Result<(), StoreError> {
@@ -156,17 +168,17 @@ async fn write_together(
             Write::Close { task_id, closing, .. } => together.close((*task_id, closing), payers)?,
         }
     }
-    let mut transaction = begin(pool).await?;
-    together.write(&mut transaction).await?;
+    let mut transaction = begin(place.pool).await?;
+    together.write(&mut transaction, place.instance).await?;
     Ok(transaction.commit().await?)
 }
 
 /// Each by itself, looked up first: says which could not be written, and why. After a failure an
 /// earlier attempt may have reached the disk without a word.
-async fn write_each(pool: &AnyPool, batch: &[Write], has_failed: bool) -> Vec<bool> {
+async fn write_each(place: Place<'_>, batch: &[Write], has_failed: bool) -> Vec<bool> {
     let mut results = Vec::with_capacity(batch.len());
     for write in batch {
-        let result = match write_one(pool, write).await {
+        let result = match write_one(place, write).await {
             Err(StoreError::Illegal(illegal)) if has_failed && write.led_to(illegal.state) => {
                 Ok(())
             }
@@ -177,10 +189,10 @@ async fn write_each(pool: &AnyPool, batch: &[Write], has_failed: bool) -> Vec<bo
     results
 }
 
-async fn write_one(pool: &AnyPool, write: &Write) -> Result<(), StoreError> {
-    let mut transaction = begin(pool).await?;
+async fn write_one(place: Place<'_>, write: &Write) -> Result<(), StoreError> {
+    let mut transaction = begin(place.pool).await?;
     match write {
-        Write::Open(task) => store::open(&mut transaction, task).await?,
+        Write::Open(task) => store::open(&mut transaction, place.instance, task).await?,
         Write::Close { task_id, closing, .. } => {
             store::close(&mut transaction, *task_id, closing).await?;
         }

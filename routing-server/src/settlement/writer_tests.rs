@@ -9,11 +9,23 @@ use cactus_protocol::{
 const WORK: Delivery =
     Delivery { prompt_tokens: 5, output_tokens: 3, compute_ms: 1, receipt_hash: Hash([1; 32]) };
 
+const ME: &str = "me";
+
+fn place(pool: &AnyPool) -> Place<'_> {
+    Place { pool, instance: ME }
+}
+
+async fn live(pool: &AnyPool) -> Vec<store::StoredTask> {
+    store::live(&mut pool.acquire().await.unwrap(), ME).await.unwrap()
+}
+
 /// The pool of a database of its own, which lives as long as the second value.
 async fn database() -> (AnyPool, Scratch) {
     let scratch = Scratch::new();
     let pool = scratch.open().await;
     crate::database::migrate(&pool).await.unwrap();
+    let join = "INSERT INTO instances (id, alive_until_ms) VALUES ($1, 0)";
+    sqlx::query(join).bind(ME).execute(&pool).await.unwrap();
     (pool, scratch)
 }
 
@@ -55,7 +67,7 @@ async fn intents(pool: &AnyPool) -> Vec<String> {
 
 fn start(pool: &AnyPool) -> Writer {
     let (writer, queue) = Writer::new();
-    tokio::spawn(run(pool.clone(), queue, Arc::new(|| {})));
+    tokio::spawn(run((pool.clone(), ME.into()), queue, Arc::new(|| {})));
     writer
 }
 
@@ -71,7 +83,7 @@ async fn a_task_is_decided_once_with_one_intent() {
     assert_eq!(writer.close(id, give_up).await, Err(NotDurable));
     let expected = [IntentId::create(id), IntentId::close(id)];
     assert_eq!(intents(&pool).await, expected.map(|id| id.as_str().to_owned()));
-    let stored = store::live(&pool).await.unwrap();
+    let stored = live(&pool).await;
     assert_eq!(stored[0].state, TaskState::Delivered(WORK));
 }
 
@@ -98,16 +110,26 @@ async fn what_comes_together_is_written_together() {
     for id in &ids {
         payers.opened(&task(*id));
     }
-    write_together(&pool, &batch, &payers).await.unwrap();
-    let twice = write_together(&pool, &batch, &payers).await;
+    write_together(place(&pool), &batch, &payers).await.unwrap();
+    let twice = write_together(place(&pool), &batch, &payers).await;
     assert!(matches!(twice, Err(StoreError::Unexpected)), "{twice:?}");
-    write_together(&pool, &later, &payers).await.unwrap();
-    let twice = write_together(&pool, &later[..1], &payers).await;
+    write_together(place(&pool), &later, &payers).await.unwrap();
+    let twice = write_together(place(&pool), &later[..1], &payers).await;
     assert!(matches!(twice, Err(StoreError::Unexpected)), "{twice:?}");
-    let live = store::live(&pool).await.unwrap();
+    let live = live(&pool).await;
     let paid = live.iter().filter(|task| task.state == TaskState::Delivered(WORK)).count();
     assert_eq!((live.len(), paid, intents(&pool).await.len()), (20, 10, 40));
     drop((writer, queue));
+}
+
+#[tokio::test]
+async fn a_server_that_others_took_over_from_opens_nothing_where_there_are_others() {
+    let (pool, _scratch) = database().await;
+    sqlx::query("DELETE FROM instances").execute(&pool).await.unwrap();
+    let batch = [Write::Open(Box::new(task(TaskId([1; 32]))))];
+    let written = write_patiently(place(&pool), &batch, &Payers::default()).await;
+    assert_eq!(written, [!Scratch::is_postgres()]);
+    assert_eq!(live(&pool).await.len(), usize::from(!Scratch::is_postgres()));
 }
 
 #[tokio::test]
@@ -121,7 +143,7 @@ async fn one_bad_write_does_not_take_the_others_with_it() {
         writer.close(good, closing(TaskEvent::Deliver(WORK))),
     );
     // The loop starts late, so that all three come in one batch.
-    let late = async { drop(tokio::spawn(run(pool.clone(), queue, Arc::new(|| {})))) };
+    let late = async { drop(tokio::spawn(run((pool.clone(), ME.into()), queue, Arc::new(|| {})))) };
     let (bad, well, ()) = tokio::join!(bad, well, late);
     assert_eq!((bad, well), (Err(NotDurable), Ok(())));
     assert_eq!(intents(&pool).await.len(), 2);
@@ -135,10 +157,10 @@ async fn a_failure_of_the_database_that_passes_loses_no_decision() {
     let batch = [Write::Open(Box::new(task(id))), Write::Close { task_id: id, closing, done }];
     sqlx::raw_sql("ALTER TABLE outbox RENAME TO away").execute(&pool).await.unwrap();
     let payers = Payers::default();
-    let failed = write_together(&pool, &batch, &payers).await;
+    let failed = write_together(place(&pool), &batch, &payers).await;
     assert!(matches!(failed, Err(StoreError::Database(_))), "{failed:?}");
     let mend = sqlx::raw_sql("ALTER TABLE away RENAME TO outbox").execute(&pool);
-    let (written, mended) = tokio::join!(write_patiently(&pool, &batch, &payers), mend);
+    let (written, mended) = tokio::join!(write_patiently(place(&pool), &batch, &payers), mend);
     assert_eq!((written, mended.is_ok()), (vec![true, true], true));
     assert_eq!(intents(&pool).await.len(), 2);
 }
@@ -152,11 +174,11 @@ async fn a_decision_that_reached_the_disk_without_a_word_counts_as_written() {
         [Write::Open(Box::new(task(id))), Write::Close { task_id: id, closing, done }]
     };
     let batch = decide(TaskEvent::Deliver(WORK));
-    write_together(&pool, &batch, &Payers::default()).await.unwrap();
-    assert_eq!(write_each(&pool, &batch, true).await, [true, true]);
-    assert_eq!(write_each(&pool, &batch, false).await, [true, false]);
+    write_together(place(&pool), &batch, &Payers::default()).await.unwrap();
+    assert_eq!(write_each(place(&pool), &batch, true).await, [true, true]);
+    assert_eq!(write_each(place(&pool), &batch, false).await, [true, false]);
     let other = decide(TaskEvent::GiveUp(Fault::Provider));
-    assert_eq!(write_each(&pool, &other, true).await, [true, false]);
+    assert_eq!(write_each(place(&pool), &other, true).await, [true, false]);
     assert_eq!(intents(&pool).await.len(), 2);
 }
 

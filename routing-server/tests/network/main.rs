@@ -18,6 +18,7 @@ mod mayhem;
 mod money;
 mod queue;
 mod restart;
+mod several;
 mod stopped;
 mod support;
 mod texts;

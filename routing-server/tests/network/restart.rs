@@ -97,7 +97,7 @@ async fn a_restart_forgives_no_liar() {
     drop(liar);
     app.shutdown.cancel();
     (&mut app.running).await.unwrap().unwrap();
-    let disk = mem::replace(&mut app.disk, Disk::new());
+    let disk = mem::replace(&mut app.disk, Disk::new().into());
     let again = start(app.chain.clone(), app.key.clone(), (disk, limits()));
     let _liar = Node::link_as(&again, identity).await;
     linked(&again, 1).await;

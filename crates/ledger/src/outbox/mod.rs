@@ -11,11 +11,13 @@
 //!
 //! Calls about one task happen in the order in which they were enqueued, each after the one
 //! before it is final; all others are in flight together. Payments that are ready together share a
-//! transaction and each gets its own word of the contract. One worker per account and database.
+//! transaction and each gets its own word of the contract. One worker per account and database: of
+//! several processes on one PostgreSQL the leader works, and the others wait to take its place.
 
 mod batch;
 mod decide;
 mod judge;
+mod leader;
 mod pacing;
 mod probe;
 mod store;
@@ -30,7 +32,9 @@ use crate::{
     rest::Rest,
     transaction::{Signer, Unsignable},
 };
+use cactus_database::{Dialect, dialect};
 use cactus_protocol::{Octas, SecretKey, TaskId};
+use leader::Leader;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, AnyPool};
 use std::{fmt, sync::Arc};
@@ -198,7 +202,7 @@ impl Outbox {
     }
 
     /// Carries intents to the chain until `shutdown`. Whatever is in flight then is found again by
-    /// the next run. Exactly one run per account and database at a time.
+    /// the next run. A file takes one run at a time; on PostgreSQL others wait for the leader's end.
     pub async fn run(&self, shutdown: CancellationToken) {
         self.run_probed((), shutdown).await;
     }
@@ -221,7 +225,11 @@ impl Outbox {
         let ledger = &shared.ledger;
         let signer = Signer::new(&shared.key, ledger.chain_id(), ledger.contract())?;
         let settled = shared.settled.clone();
-        Ok(Worker::new(ledger.rest().clone(), shared.pool.clone(), signer, settled))
+        let worker = Worker::new(ledger.rest().clone(), shared.pool.clone(), signer, settled);
+        Ok(match dialect(&shared.pool) {
+            Dialect::Sqlite => worker,
+            Dialect::Postgres => worker.led(Leader::new(shared.pool.clone())),
+        })
     }
 
     /// Says that something was enqueued. Without it the worker looks again within seconds.

@@ -36,6 +36,7 @@ impl Pacing {
         };
         match pass {
             Pass::Idle => Pause { length: IDLE, interruptible: true },
+            Pass::Elsewhere => Pause { length: IDLE, interruptible: false },
             Pass::Moved | Pass::Waiting => {
                 Pause { length: doubled(POLL, self.waiting), interruptible: true }
             }

@@ -28,3 +28,14 @@ CREATE TABLE IF NOT EXISTS outbox (
 CREATE INDEX IF NOT EXISTS outbox_open ON outbox (state, position)
     WHERE state IN ('pending', 'submitted');
 CREATE INDEX IF NOT EXISTS outbox_task ON outbox (task, position) WHERE task IS NOT NULL;
+
+-- Which process carries intents, when several run on one database: the last that took the lead, as
+-- long as its lease runs. One row.
+CREATE TABLE IF NOT EXISTS outbox_leader (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    -- Higher with each taking.
+    epoch INTEGER NOT NULL,
+    -- Unix milliseconds by the database's clock.
+    until_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO outbox_leader (id, epoch, until_ms) VALUES (1, 0, 0) ON CONFLICT (id) DO NOTHING;

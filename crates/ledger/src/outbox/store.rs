@@ -3,6 +3,7 @@
 
 use super::{
     Backlog, IntentId, Outcome,
+    leader::still_leads,
     probe::{Point, Probe},
 };
 use crate::call::Call;
@@ -166,13 +167,19 @@ pub(crate) async fn ready(pool: &AnyPool, limit: usize) -> Result<Vec<Ready>, sq
         .collect()
 }
 
-/// Stores signed transactions, all or none, before any is sent.
+/// Stores signed transactions, all or none, before any is sent; none when another process leads
+/// since `epoch`.
 pub(crate) async fn mark_submitted(
-    pool: &AnyPool,
+    (pool, epoch): (&AnyPool, Option<u64>),
     signed: &[Stored],
     probe: &impl Probe,
 ) -> Result<(), sqlx::Error> {
     let mut transaction = begin(pool).await?;
+    if let Some(epoch) = epoch
+        && !still_leads(&mut transaction, epoch).await?
+    {
+        return Err(sqlx::Error::RowNotFound);
+    }
     for (stored, place, intent) in signed.iter().flat_map(carried) {
         let bytes = if place == 0 { stored.transaction.to_bcs() } else { Ok(Vec::new()) };
         let changed = sqlx::query(

@@ -22,6 +22,7 @@ use std::{future::Future, pin::pin, sync::Arc, task::Poll};
 use tokio::sync::{Notify, broadcast};
 use tokio_util::sync::CancellationToken;
 
+mod leadership;
 mod payments;
 
 /// Rounds of one pass and one second after which a test has hung.

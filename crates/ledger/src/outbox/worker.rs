@@ -7,6 +7,7 @@ use super::{
     batch::{self, Batch, Room},
     decide::{self, Action, Around, Flight},
     judge,
+    leader::Leader,
     pacing::Pacing,
     probe::{Point, Probe},
     store::{self, Carried, Ready, Stored},
@@ -36,6 +37,8 @@ const EXPIRY_SECONDS: u64 = 30;
 pub(crate) enum Pass {
     /// Nothing is open.
     Idle,
+    /// Another process leads.
+    Elsewhere,
     /// Something was sent or settled.
     Moved,
     /// All that is open waits for the chain.
@@ -90,6 +93,8 @@ pub(crate) struct Worker<C, P = ()> {
     floor: u64,
     /// Payments that shared a transaction which failed as a whole: each is tried by itself.
     alone: HashSet<IntentId>,
+    /// The claim to lead, where there may be other workers.
+    leader: Option<Leader>,
 }
 
 impl<C: Chain> Worker<C> {
@@ -108,15 +113,21 @@ impl<C: Chain> Worker<C> {
             in_flight: None,
             floor: 0,
             alone: HashSet::new(),
+            leader: None,
         }
     }
 }
 
 impl<C: Chain, P: Probe> Worker<C, P> {
+    /// The same worker, which works only while it leads.
+    pub(crate) fn led(self, leader: Leader) -> Self {
+        Self { leader: Some(leader), ..self }
+    }
+
     /// The same worker, watched.
     pub(crate) fn probed<Q: Probe>(self, probe: Q) -> Worker<C, Q> {
-        let Self { chain, probe: _, pool, signer, settled, in_flight, floor, alone } = self;
-        Worker { chain, probe, pool, signer, settled, in_flight, floor, alone }
+        let Self { chain, probe: _, pool, signer, settled, in_flight, floor, alone, leader } = self;
+        Worker { chain, probe, pool, signer, settled, in_flight, floor, alone, leader }
     }
 
     /// Passes until `shutdown`, which may cut a pass short.
@@ -125,8 +136,8 @@ impl<C: Chain, P: Probe> Worker<C, P> {
         loop {
             let result = tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
-                result = self.pass() => result,
+                () = shutdown.cancelled() => break,
+                result = self.turn() => result,
             };
             if let Err(error) = &result {
                 tracing::warn!(%error, "the outbox waits before it tries again");
@@ -134,11 +145,32 @@ impl<C: Chain, P: Probe> Worker<C, P> {
             let pause = pacing.after(result.unwrap_or(Pass::Troubled));
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => return,
+                () = shutdown.cancelled() => break,
                 () = bell.notified(), if pause.interruptible => {}
                 () = tokio::time::sleep(pause.length) => {}
             }
         }
+        if let Some(leader) = self.leader
+            && let Err(error) = leader.leave().await
+        {
+            tracing::warn!(%error, "others wait until the lease on the outbox ends");
+        }
+    }
+
+    /// A pass, if this process leads.
+    pub(crate) async fn turn(&mut self) -> Result<Pass, PassError> {
+        if let Some(leader) = &mut self.leader {
+            let before = leader.epoch();
+            let now = leader.hold().await?;
+            if now != before {
+                // Another one may have worked meanwhile.
+                self.in_flight = None;
+            }
+            if now.is_none() {
+                return Ok(Pass::Elsewhere);
+            }
+        }
+        self.pass().await
     }
 
     /// One round. Not cancel-safe for `self`, which is to be dropped with the future; the table
@@ -343,7 +375,8 @@ impl<C: Chain, P: Probe> Worker<C, P> {
         let taken: Vec<_> = in_flight.iter().map(|one| one.stored.sequence_number).collect();
         let signed = self.sign_all(batches, &taken, around).await?;
         self.probe.reached(Point::BeforeStoring);
-        store::mark_submitted(&self.pool, &signed, &self.probe).await?;
+        let epoch = self.leader.as_ref().and_then(Leader::epoch);
+        store::mark_submitted((&self.pool, epoch), &signed, &self.probe).await?;
         self.probe.reached(Point::AfterStoring);
         effect.moved = true;
         let this = &*self;

@@ -19,7 +19,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -55,6 +55,10 @@ pub struct TestChain {
     pub executes: AtomicBool,
     /// Whether the contract refuses to end tasks.
     pub refuses_ends: AtomicBool,
+    /// Calls that it refused.
+    pub refused: AtomicUsize,
+    /// One carrier at a time, as one process leads in production.
+    carrying: tokio::sync::Mutex<()>,
 }
 
 impl TestChain {
@@ -73,6 +77,8 @@ impl TestChain {
             authorizes: AtomicBool::new(true),
             executes: AtomicBool::new(true),
             refuses_ends: AtomicBool::new(false),
+            refused: AtomicUsize::new(0),
+            carrying: tokio::sync::Mutex::default(),
         })
     }
 
@@ -251,9 +257,10 @@ struct TestCarrier {
 
 impl TestCarrier {
     async fn carry_pending(&self) -> Result<(), sqlx::Error> {
+        let _turn = self.chain.carrying.lock().await;
         let query = "SELECT id, call FROM outbox WHERE state = 'pending' ORDER BY position";
         let rows = sqlx::query(query).fetch_all(&self.pool).await?;
-        let mut transaction = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let mut transaction = cactus_database::begin(&self.pool).await?;
         let mut settled = Vec::with_capacity(rows.len());
         for row in rows {
             let id: String = row.try_get("id")?;
@@ -272,6 +279,7 @@ impl TestCarrier {
                     events,
                 },
                 Err(message) => {
+                    self.chain.refused.fetch_add(1, SeqCst);
                     let abort = message.starts_with("insufficient").then(|| Abort {
                         module: "0xca::client_account".into(),
                         name: Some("EINSUFFICIENT_BALANCE".into()),

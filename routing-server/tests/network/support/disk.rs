@@ -13,8 +13,18 @@ impl Disk {
         Self { folder: TempDir::new().unwrap(), database: Scratch::new() }
     }
 
+    /// Everybody on this database has been silent for long.
+    pub async fn end_leases(&self) {
+        let pool = self.database.open().await;
+        let end = "UPDATE instances SET alive_until_ms = 0; UPDATE outbox_leader SET until_ms = 0;";
+        sqlx::raw_sql(end).execute(&pool).await.unwrap();
+        pool.close().await;
+    }
+
     /// As a crash at this moment would leave it.
     pub async fn copy(&self) -> Self {
-        Self { folder: TempDir::new().unwrap(), database: self.database.copy().await }
+        let copy = Self { folder: TempDir::new().unwrap(), database: self.database.copy().await };
+        copy.end_leases().await;
+        copy
     }
 }

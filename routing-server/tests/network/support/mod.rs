@@ -32,7 +32,7 @@ pub struct TestApp {
     pub server: Address,
     pub shutdown: CancellationToken,
     pub running: JoinHandle<anyhow::Result<()>>,
-    pub disk: Disk,
+    pub disk: Arc<Disk>,
     pub key: SecretKey,
 }
 
@@ -58,7 +58,12 @@ pub fn spawn_app_with(limits: Limits) -> TestApp {
 }
 
 /// A server on this chain, account and disk.
-pub fn start(chain: Arc<TestChain>, key: SecretKey, (disk, limits): (Disk, Limits)) -> TestApp {
+pub fn start(
+    chain: Arc<TestChain>,
+    key: SecretKey,
+    (disk, limits): (impl Into<Arc<Disk>>, Limits),
+) -> TestApp {
+    let disk = disk.into();
     // The HTTP client wants to know, though no test uses TLS. Err: another test said so already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -83,6 +88,11 @@ pub fn start(chain: Arc<TestChain>, key: SecretKey, (disk, limits): (Disk, Limit
 }
 
 impl TestApp {
+    /// Another server of the same account on the same database.
+    pub fn beside(&self, limits: Limits) -> Self {
+        start(Arc::clone(&self.chain), self.key.clone(), (Arc::clone(&self.disk), limits))
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
