@@ -156,18 +156,22 @@ async fn a_key_is_made_and_revoked_at_one_server_for_all() {
     eventually(async || (status(0).await == 401).then_some(())).await;
 }
 
-/// Keeps the server that carries a batch from being heard until another one has taken it over.
-async fn silence_carrier(app: &TestApp, batch: &str) {
+/// Keeps the server that looks after a batch or a task from being heard, until another one has
+/// taken over.
+async fn silence(app: &TestApp, owner: &'static str, id: &str) {
     let pool = app.disk.database.open().await;
-    let carrier = "SELECT instance FROM batches WHERE id = $1";
-    let carrier = || sqlx::query_scalar::<_, String>(carrier).bind(batch).fetch_one(&pool);
-    let silent = carrier().await.unwrap();
-    eventually(async || {
-        let silence = sqlx::query("UPDATE instances SET alive_until_ms = 0 WHERE id = $1");
-        silence.bind(&silent).execute(&pool).await.unwrap();
-        (carrier().await.unwrap() != silent).then_some(())
-    })
-    .await;
+    let owner = || sqlx::query_scalar::<_, String>(owner).bind(id).fetch_one(&pool);
+    let silent = owner().await.unwrap();
+    // Whatever it says from now on, the others hear nothing.
+    let gag = format!(
+        "CREATE FUNCTION gag() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN NEW.alive_until_ms = 0; RETURN NEW; END $$;
+         CREATE TRIGGER gag BEFORE UPDATE ON instances FOR EACH ROW
+             WHEN (OLD.id = '{silent}') EXECUTE FUNCTION gag();
+         UPDATE instances SET alive_until_ms = 0 WHERE id = '{silent}'"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(gag)).execute(&pool).await.unwrap();
+    eventually(async || (owner().await.unwrap() != silent).then_some(())).await;
     pool.close().await;
 }
 
@@ -195,7 +199,7 @@ async fn a_batch_goes_on_at_another_server_and_no_line_is_paid_twice() {
     }
     let has_two = |batch: &Value| batch["request_counts"]["completed"].as_u64().unwrap() >= 2;
     client.batch_when(&id, has_two).await;
-    silence_carrier(&first, &id).await;
+    silence(&first, "SELECT instance FROM batches WHERE id = $1", &id).await;
     Node::link(&second).await.serve(&second, &["second"]);
     // The silent server was not dead, and its node answers late.
     for task in &under_way {
@@ -230,17 +234,7 @@ async fn a_task_that_another_server_gave_up_is_refunded_and_its_late_answer_not_
     });
     let id = task.task_id.to_string();
     first.task(&id, |task| task["state"] == "assigned").await;
-    let pool = first.disk.database.open().await;
-    let owner = "SELECT instance FROM tasks WHERE task_id = $1";
-    let owner = || sqlx::query_scalar::<_, String>(owner).bind(&id).fetch_one(&pool);
-    let silent = owner().await.unwrap();
-    eventually(async || {
-        let silence = sqlx::query("UPDATE instances SET alive_until_ms = 0 WHERE id = $1");
-        silence.bind(&silent).execute(&pool).await.unwrap();
-        (owner().await.unwrap() != silent).then_some(())
-    })
-    .await;
-    pool.close().await;
+    silence(&first, "SELECT instance FROM tasks WHERE task_id = $1", &id).await;
     let settled = second.settled(&id).await;
     assert_eq!(settled["state"], "refunded");
     node.answer(&first, &task, &["x"]).await;
