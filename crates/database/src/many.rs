@@ -1,6 +1,7 @@
 //! One statement for many rows. Statements come in few sizes, so that both databases keep them
 //! prepared.
 
+use crate::Dialect;
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Database, any::AnyArguments, error::BoxDynError};
 use std::sync::{Arc, OnceLock};
 
@@ -13,13 +14,19 @@ pub struct ManyRows {
     before: &'static str,
     after: &'static str,
     columns: usize,
-    texts: [OnceLock<Arc<str>>; SIZES.len()],
+    /// For each way to write a parameter.
+    texts: [[OnceLock<Arc<str>>; SIZES.len()]; 2],
 }
 
 impl ManyRows {
     /// A statement whose rows have so many columns.
     pub const fn new(before: &'static str, columns: usize, after: &'static str) -> Self {
-        Self { before, after, columns, texts: [const { OnceLock::new() }; SIZES.len()] }
+        Self {
+            before,
+            after,
+            columns,
+            texts: [const { [const { OnceLock::new() }; SIZES.len()] }; 2],
+        }
     }
 
     /// Runs the statement over all rows, in order; `bind` adds a row's values. Says how many rows
@@ -34,14 +41,20 @@ impl ManyRows {
         bind: impl Fn(&mut <Any as Database>::Arguments, &T) -> Result<(), BoxDynError>,
     ) -> Result<u64, sqlx::Error> {
         let mut met = 0_u64;
-        for (size, text) in SIZES.into_iter().zip(&self.texts) {
+        let dialect = match connection.backend_name() {
+            "SQLite" => Dialect::Sqlite,
+            _ => Dialect::Postgres,
+        };
+        let [plain, numbered] = &self.texts;
+        let texts = if dialect == Dialect::Sqlite { plain } else { numbered };
+        for (size, text) in SIZES.into_iter().zip(texts) {
             while let Some((now, rest)) = rows.split_at_checked(size) {
                 rows = rest;
                 let mut arguments = AnyArguments::default();
                 for row in now {
                     bind(&mut arguments, row).map_err(sqlx::Error::Encode)?;
                 }
-                let text = Arc::clone(text.get_or_init(|| self.text(size).into()));
+                let text = Arc::clone(text.get_or_init(|| self.text(size, dialect).into()));
                 let query = sqlx::query_with(AssertSqlSafe(text), arguments);
                 met += query.execute(&mut *connection).await?.rows_affected();
             }
@@ -49,10 +62,16 @@ impl ManyRows {
         Ok(met)
     }
 
-    fn text(&self, rows: usize) -> String {
+    /// SQLite finds a parameter that has a number by walking over all names before it, which takes
+    /// longer than writing the row when there are hundreds.
+    fn text(&self, rows: usize, dialect: Dialect) -> String {
+        let place = |number: usize| match dialect {
+            Dialect::Sqlite => "?".to_owned(),
+            Dialect::Postgres => format!("${number}"),
+        };
         let row = |index: usize| {
             let first = index * self.columns + 1;
-            let places: Vec<_> = (first..first + self.columns).map(|n| format!("${n}")).collect();
+            let places: Vec<_> = (first..first + self.columns).map(place).collect();
             format!("({})", places.join(", "))
         };
         let rows: Vec<_> = (0..rows).map(row).collect();
@@ -91,9 +110,11 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_numbers_its_parameters_through() {
+    fn a_statement_names_its_parameters_as_the_database_reads_them_best() {
         let statement = ManyRows::new("INSERT INTO t VALUES", 2, "ON CONFLICT DO NOTHING");
         let expected = "INSERT INTO t VALUES ($1, $2), ($3, $4) ON CONFLICT DO NOTHING";
-        assert_eq!(statement.text(2), expected);
+        assert_eq!(statement.text(2, Dialect::Postgres), expected);
+        let expected = "INSERT INTO t VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING";
+        assert_eq!(statement.text(2, Dialect::Sqlite), expected);
     }
 }
