@@ -42,6 +42,10 @@ use std::{
 use systems::{Peer, free_address};
 use tempfile::TempDir;
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Nginx runs around a measurement may differ by this much.
 const BRACKET_TOLERANCE: f64 = 0.1;
 const MICROSECONDS: f64 = 1e6;
