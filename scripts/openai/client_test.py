@@ -267,7 +267,9 @@ class OtherClients(unittest.TestCase):
     def test_generated_requests_meet_no_server_error(self):
         command = [
             os.path.abspath(SCHEMATHESIS), "run", network.ready["router"] + "/openapi.json", "--checks", "not_a_server_error",
-            "--header", f"Authorization: Bearer {network.key}", "--seed", "1", "--workers", "2",
+            "--header", f"Authorization: Bearer {network.key}", "--seed", "1",
+            # One at a time: Python 3.11 miscounts when two threads read source (gh-106905).
+            "--workers", "1",
             "--max-time", "45", "--request-timeout", "20", "--no-color",
             # It says 503 when the server takes no work, which is no error of the server's.
             "--exclude-path", "/readyz",

@@ -47,7 +47,7 @@ pub(super) struct Account {
     /// ask for it far more often than locks come and go. Means nothing without a snapshot.
     pub(super) outside: u128,
     pub(super) orders: HashMap<OrderId, Spending>,
-    /// Whether anything was reserved since the last look for idle payers.
+    /// Whether anything was reserved or asked for since the last look for idle payers.
     pub(super) touched: bool,
     /// Whether somebody asks the chain now.
     pub(super) refreshing: bool,

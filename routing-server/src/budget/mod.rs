@@ -201,6 +201,8 @@ impl Budget {
         self.make_room();
         let account = self.accounts.entry(client).or_default();
         account.refreshing = false;
+        // Somebody asked in order to spend.
+        account.touched = true;
         if account.snapshot.is_none_or(|s| s.asked_at <= asked_at) {
             account.show(Snapshot { available, asked_at });
         }

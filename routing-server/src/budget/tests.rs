@@ -104,6 +104,13 @@ fn a_balance_that_may_have_left_since_is_not_spent() {
 }
 
 #[test]
+fn a_payer_whose_balance_was_just_asked_for_is_not_idle() {
+    let mut budget = funded(10, Instant::now());
+    assert!(budget.idle().is_empty());
+    assert_eq!(budget.idle(), [CLIENT]);
+}
+
+#[test]
 fn a_bar_ends_and_makes_the_balance_unknown() {
     let start = Instant::now();
     let mut budget = funded(100, start);

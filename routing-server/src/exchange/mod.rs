@@ -205,8 +205,10 @@ impl Exchange {
     async fn go_on(&mut self, resumes: bool) -> Result<Attempt, ApiError> {
         if resumes {
             let next = self.launch_or_wait().await;
-            if next.is_ok() || self.delivery.is_seen() {
+            if next.is_ok() {
                 tracing::info!(after = self.delivery.token_count(), "going on elsewhere");
+            }
+            if next.is_ok() || self.delivery.is_seen() {
                 return next;
             }
         }
