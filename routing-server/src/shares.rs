@@ -20,6 +20,9 @@ const STRIPES: usize = 64;
 /// How often another server may come first before a request is told to come again.
 const ATTEMPTS: usize = 8;
 
+/// How long a wish counts.
+const WANTED_MS: u64 = 1_500;
+
 /// When a pot that has no end expires.
 const NEVER_MS: u64 = u64::MAX >> 1;
 
@@ -88,7 +91,8 @@ impl Pot {
     }
 }
 
-fn balance_of(client: &Address) -> String {
+/// The pot of a payer's balance.
+pub fn balance_of(client: &Address) -> String {
     format!("balance:{client}")
 }
 
@@ -306,9 +310,6 @@ pub async fn wanted(pool: &AnyPool, me: &str) -> Result<Vec<String>, sqlx::Error
     query.bind(me).bind(to_sql(since_ms)?).fetch_all(pool).await
 }
 
-/// How long a wish counts.
-const WANTED_MS: u64 = 1_500;
-
 /// Gives back what this server has free of a pot.
 ///
 /// # Errors
@@ -337,11 +338,6 @@ pub async fn give_back(app: &App, pot: &str) -> Result<(), sqlx::Error> {
 fn order_owner(pot: &str) -> Option<(Address, OrderId)> {
     let (client, order) = pot.strip_prefix("order:")?.split_once(':')?;
     Some((client.parse().ok()?, order.parse().ok()?))
-}
-
-/// The name of a payer's pot.
-pub fn pot_of(client: &Address) -> String {
-    balance_of(client)
 }
 
 /// Forgets orders that have expired and their grants.

@@ -20,7 +20,7 @@ pub use open::{Durability, OpenError, Settings, open};
 #[cfg(any(test, feature = "scratch"))]
 pub use scratch::Scratch;
 
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Which database answers, where the two differ.
@@ -36,6 +36,14 @@ pub enum Dialect {
 pub fn dialect(pool: &AnyPool) -> Dialect {
     match pool.connect_options().database_url.scheme() {
         "sqlite" => Dialect::Sqlite,
+        _ => Dialect::Postgres,
+    }
+}
+
+/// [`dialect`], of a connection that may be anyone's.
+fn dialect_of(connection: &AnyConnection) -> Dialect {
+    match connection.backend_name() {
+        "SQLite" => Dialect::Sqlite,
         _ => Dialect::Postgres,
     }
 }

@@ -1,7 +1,7 @@
 //! One statement for many rows. Statements come in few sizes, so that both databases keep them
 //! prepared.
 
-use crate::Dialect;
+use crate::{Dialect, dialect_of};
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Database, any::AnyArguments, error::BoxDynError};
 use std::sync::{Arc, OnceLock};
 
@@ -41,10 +41,7 @@ impl ManyRows {
         bind: impl Fn(&mut <Any as Database>::Arguments, &T) -> Result<(), BoxDynError>,
     ) -> Result<u64, sqlx::Error> {
         let mut met = 0_u64;
-        let dialect = match connection.backend_name() {
-            "SQLite" => Dialect::Sqlite,
-            _ => Dialect::Postgres,
-        };
+        let dialect = dialect_of(connection);
         let [plain, numbered] = &self.texts;
         let texts = if dialect == Dialect::Sqlite { plain } else { numbered };
         for (size, text) in SIZES.into_iter().zip(texts) {

@@ -51,7 +51,7 @@ async fn go_round(app: &App, round: u64) -> Result<()> {
     if round.is_multiple_of(IDLE_ROUNDS) {
         let idle = app.budget.lock().idle();
         for client in idle {
-            shares::give_back(app, &shares::pot_of(&client)).await?;
+            shares::give_back(app, &shares::balance_of(&client)).await?;
         }
     }
     hear_of_keys(app).await?;
